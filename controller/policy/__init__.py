@@ -1,0 +1,59 @@
+"""The declarative policy: what operators want, parsed once and never mutated.
+
+A :class:`Policy` that exists is consistent: every value is in range and every reference resolves.
+``parse_policy`` and ``load_policy_file`` are the only doors for what comes from outside.
+"""
+
+from controller.policy.diff import Change, diff, etag
+from controller.policy.file import MAX_FILE_BYTES, content_hash, load_policy_file, parse_policy_text
+from controller.policy.model import (
+    AdminState,
+    Automation,
+    AutomationMode,
+    Firewall,
+    FirewallDefault,
+    HealthCheck,
+    LinkCapacity,
+    Links,
+    Member,
+    OnDown,
+    Policy,
+    Pool,
+    Rule,
+    RuleAction,
+    Schedule,
+    Vip,
+)
+from controller.policy.parse import parse_policy
+from controller.policy.problems import PolicyError, Problem
+from controller.policy.values import parse_switch_port
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "AdminState",
+    "Automation",
+    "AutomationMode",
+    "Change",
+    "Firewall",
+    "FirewallDefault",
+    "HealthCheck",
+    "LinkCapacity",
+    "Links",
+    "Member",
+    "OnDown",
+    "Policy",
+    "PolicyError",
+    "Pool",
+    "Problem",
+    "Rule",
+    "RuleAction",
+    "Schedule",
+    "Vip",
+    "content_hash",
+    "diff",
+    "etag",
+    "load_policy_file",
+    "parse_policy",
+    "parse_policy_text",
+    "parse_switch_port",
+]
