@@ -40,7 +40,7 @@ class Range:
     def check(self, value: float) -> float:
         """Return the value; raise when it is outside (NaN is)."""
         if not self.low <= value <= self.high:
-            raise wrong(f"{show(value)} is not in {self.low}–{self.high}")  # noqa: RUF001
+            raise wrong(f"{show(value)} is not in {self.low}–{self.high}")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -54,7 +54,7 @@ class Range:
 
 def _name(value: str) -> str:
     if not _NAME.match(value):
-        raise wrong(f"{show(value)} is not 1–63 letters, digits, '.', '_', '-', starting with a letter or digit")  # noqa: RUF001
+        raise wrong(f"{show(value)} is not 1–63 letters, digits, '.', '_', '-', starting with a letter or digit")
     return value
 
 
@@ -110,7 +110,7 @@ def _port_or_range(value: object) -> int | str:
         raise wrong(f'{show(value)} is neither a port nor a range "lo-hi"')
     low, high = int(found[1]), int(found[2])
     if not 1 <= low <= high <= PORT_MAX:
-        raise wrong(f"{show(value)} is not a range in 1–{PORT_MAX}")  # noqa: RUF001
+        raise wrong(f"{show(value)} is not a range in 1–{PORT_MAX}")
     return low if low == high else f"{low}-{high}"
 
 
@@ -128,7 +128,7 @@ def _switch_port(value: str) -> str:
         raise wrong(f'{show(value)} is not "dpid:port" with a dpid of 16 hex digits')
     port_no = int(found[2])
     if not 1 <= port_no <= OFPP_MAX:
-        raise wrong(f"port {port_no} of {show(value)} is not in 1–{OFPP_MAX}")  # noqa: RUF001
+        raise wrong(f"port {port_no} of {show(value)} is not in 1–{OFPP_MAX}")
     return f"{found[1].lower()}:{port_no}"
 
 
@@ -140,7 +140,7 @@ def parse_switch_port(text: str) -> tuple[int, int]:
 
 def _time_of_day(value: str) -> str:
     if not _TIME_OF_DAY.match(value):
-        raise wrong(f'{show(value)} is not a time "HH:MM" in 00:00–23:59')  # noqa: RUF001
+        raise wrong(f'{show(value)} is not a time "HH:MM" in 00:00–23:59')
     return value
 
 
