@@ -1,7 +1,7 @@
 """Mininet topologies, the sandbox they live in, and the servers that run on them.
 
-Mininet comes from the distribution, packaged for the system's interpreter; ResetLB has an environment of its own. Importing
-this package makes that one distribution package importable, and nothing beside it.
+Mininet comes from the distribution, packaged for the system's interpreter; ResetLB has an environment of its own.
+Importing this package makes that one distribution package importable, and nothing beside it.
 """
 
 import importlib.machinery

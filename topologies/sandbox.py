@@ -2,10 +2,10 @@
 
     python -m topologies.sandbox -- COMMAND…
 
-Network, mount and process namespaces are new (unshare(1)); without root a user namespace comes first. The first process inside
-(`topologies.sandbox_init`) is pid 1 there: when it ends, however it ends, the kernel removes every process, switch and interface
-of the sandbox. It holds the reading end of a pipe whose writing end only the process outside has, so the sandbox also ends when
-that process is killed. Several sandboxes run side by side.
+Network, mount and process namespaces are new (unshare(1)); without root a user namespace comes first. The first process
+inside (`topologies.sandbox_init`) is pid 1 there: when it ends, however it ends, the kernel removes every process,
+switch and interface of the sandbox. It holds the reading end of a pipe whose writing end only the process outside has,
+so the sandbox also ends when that process is killed. Several sandboxes run side by side.
 """
 
 import argparse
@@ -23,21 +23,21 @@ from types import FrameType
 from typing import Any, Self
 
 FAILED = 125
-"""Exit status when the sandbox itself could not be made (the command's own status otherwise; 128 + n after signal n)."""
+"""Exit status when the sandbox could not be made (the command's own status otherwise; 128 + n after signal n)."""
 
 MARK = "RESETLB_SANDBOX"
 TERMINATE = b"T"
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-_PROGRAMS = ("unshare", "mount", "ip", "ethtool", "mnexec", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl")
+_PROGRAMS = ("unshare", "mount", "ip", "ethtool", "mnexec", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd")
 _PR_SET_PDEATHSIG = 1
 
 
-class SandboxUnavailable(RuntimeError):
+class SandboxUnavailableError(RuntimeError):
     """This machine cannot make a sandbox; the message names everything that is missing, one a line."""
 
 
 def inside() -> bool:
-    """Whether this process runs in a sandbox (the mark names the process namespace, so a leaked variable does not count)."""
+    """Whether this process runs in a sandbox (the mark holds only in its process namespace)."""
     return os.environ.get(MARK) == str(Path("/proc/self/ns/pid").readlink())
 
 
@@ -92,15 +92,15 @@ class Sandbox:
         """Starts the command.
 
         Raises:
-            SandboxUnavailable: this machine lacks something; names it.
+            SandboxUnavailableError: this machine lacks something; names it.
         """
         if lacks := missing(user_namespace=self._rootless):
-            raise SandboxUnavailable("no sandbox on this machine, missing:\n" + "\n".join(f"  {lack}" for lack in lacks))
+            raise SandboxUnavailableError("\n  ".join(["no sandbox on this machine, missing:", *lacks]))
         reading, writing = os.pipe()
         listen = ",".join(map(str, self._pass_fds))
         inner = [sys.executable, "-m", "topologies.sandbox_init", str(reading), listen, *self._argv]
         try:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 [*_unshare(self._rootless), *inner], pass_fds=(reading, *self._pass_fds), env=self._env, **self._popen
             )
         except BaseException:
@@ -143,11 +143,11 @@ class Sandbox:
 def enter(argv: Sequence[str], *, pass_fds: Sequence[int] = (), env: Mapping[str, str] | None = None) -> int:
     """Runs a command in a sandbox on this terminal and returns its exit status (see `Sandbox.wait`).
 
-    Ctrl-C reaches the command, as it belongs to the terminal's foreground; SIGTERM and SIGHUP are passed on. Call it from the
-    main thread.
+    Ctrl-C reaches the command, as it belongs to the terminal's foreground; SIGTERM and SIGHUP are passed on. Call it
+    from the main thread.
 
     Raises:
-        SandboxUnavailable: this machine lacks something; names it.
+        SandboxUnavailableError: this machine lacks something; names it.
     """
     with Sandbox(argv, pass_fds=pass_fds, env=env) as sandbox, _signals_passed_on(sandbox):
         return sandbox.wait()
@@ -199,8 +199,8 @@ def _forbidden_by_sysctl() -> list[str]:
 
 
 def _refused_by_kernel(rootless: bool) -> list[str]:
-    attempt = subprocess.run(  # noqa: S603
-        [*_unshare(rootless), "true"], capture_output=True, text=True, env=dict(os.environ) | {"PATH": _path()}
+    attempt = subprocess.run(
+        [*_unshare(rootless), "true"], capture_output=True, text=True, check=False, env=os.environ | {"PATH": _path()}
     )
     if attempt.returncode == 0:
         return []
@@ -209,7 +209,7 @@ def _refused_by_kernel(rootless: bool) -> list[str]:
 
 
 def _die_with_parent() -> None:
-    """A sandbox started from a script must not outlive the script, even if that is killed (PR_SET_PDEATHSIG, prctl(2))."""
+    """A sandbox started from a script must not outlive it, even if that is killed (PR_SET_PDEATHSIG, prctl(2))."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -218,12 +218,12 @@ def _die_with_parent() -> None:
 
 def main() -> int:
     """Command line: runs the arguments in a sandbox."""
-    parser = argparse.ArgumentParser(prog="python -m topologies.sandbox", description="Run a command in a fabric sandbox.")
+    parser = argparse.ArgumentParser(prog="python -m topologies.sandbox", description="Run a command in a sandbox.")
     parser.add_argument("command", nargs="+", help="the command, after --")
     _die_with_parent()
     try:
         return enter(parser.parse_args().command)
-    except SandboxUnavailable as error:
+    except SandboxUnavailableError as error:
         print(error, file=sys.stderr)
         return FAILED
 

@@ -1,6 +1,7 @@
-"""Process 1 of a sandbox (`topologies.sandbox` starts it): furnishes the namespaces, runs the command, reaps, and ends it all.
+"""Process 1 of a sandbox (`topologies.sandbox` starts it): furnishes it, runs the command, reaps, and ends it all.
 
-Arguments: the reading end of the lifeline, the passed sockets' descriptors joined by commas (may be empty), the command.
+Arguments: the reading end of the lifeline, the passed sockets' descriptors joined by commas (may be empty), the
+command.
 """
 
 import fcntl
@@ -45,8 +46,8 @@ def main() -> int:
 def _furnish() -> None:
     """Covers what a fabric writes to with empty file systems, keeps the machine's settings read-only, raises loopback.
 
-    /proc/sys/net stays writable: its values belong to the network namespace. The others belong to the machine, and Mininet
-    would raise some of them.
+    /proc/sys/net stays writable: its values belong to the network namespace. The others belong to the machine, and
+    Mininet would raise some of them.
     """
     _run("mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "sandbox", "/run")
     for folder in (SCRATCH, Path("/run/netns"), Path("/run/lock")):
@@ -88,7 +89,7 @@ def _hand_over(passed: list[int]) -> None:
 
 
 def _watch(child: int, lifeline: int, waking: int) -> int:
-    """Reaps orphans until the command ends, the lifeline breaks (return at once), or the grace after a SIGTERM is over."""
+    """Reaps orphans until the command ends, the lifeline breaks, or the grace after a SIGTERM is over."""
     deadline = float("inf")
     while time.monotonic() < deadline:
         timeout_s = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
@@ -122,7 +123,7 @@ def _reap(child: int) -> int | None:
 
 
 def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True, text=True)  # noqa: S603
+    subprocess.run(argv, check=True, capture_output=True, text=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""What all topologies are made of: switches, hosts, shaped links, and one scheme of names, dpids and addresses.
+
+A switch of layer L (1 edge, 2 aggregation or spine, 3 core) with index I has the dpid 0x0L00 + I. A host at place P of
+the edge switch with index E has 10.0.E.P/16 and 02:00:0a:00:EE:PP: every host is in one subnet, 10.0.0.0/24 is left for
+VIPs. Hosts are h1, h2 … through the whole fabric, in the order of their edge switches.
+"""
+
+import functools
+import shlex
+from collections.abc import Sequence
+
+from mininet.link import Intf, TCIntf
+from mininet.node import Host, OVSSwitch
+from mininet.topo import Topo
+
+from topologies import openvswitch
+
+EDGE, SPINE, CORE = 1, 2, 3
+PREFIX_LENGTH = 16
+QUEUE_S = 0.05
+"""How long a full queue of a shaped port takes to drain."""
+
+
+def dpid(layer: int, index: int) -> str:
+    """The dpid of a switch, 16 hex digits.
+
+    Raises:
+        ValueError: index is not in 1–255.
+    """
+    if not 1 <= index <= 255:
+        raise ValueError(f"switch index {index} is not in 1–255")
+    return f"{layer << 8 | index:016x}"
+
+
+def host_address(edge: int, place: int) -> str:
+    """The IPv4 address of the host at `place` (1–254) of the edge switch with index `edge`."""
+    return f"10.0.{edge}.{place}"
+
+
+def host_mac(edge: int, place: int) -> str:
+    """The (locally administered) MAC address of that host."""
+    return f"02:00:0a:00:{edge:02x}:{place:02x}"
+
+
+@functools.cache
+def datapath() -> str:
+    """`kernel` where Open vSwitch has its kernel module, else `user` (Mininet's names)."""
+    return "kernel" if openvswitch.has_kernel_datapath() else "user"
+
+
+class FabricSwitch(OVSSwitch):
+    """An Open vSwitch bridge: OpenFlow 1.3, fail-mode secure, ports shaped by queues of its own."""
+
+    def __init__(self, name: str, **params: object) -> None:
+        super().__init__(name, failMode="secure", protocols="OpenFlow13", datapath=datapath(), **params)
+
+    @classmethod
+    def batchStartup(  # noqa: N802 - Mininet's name
+        cls, switches: Sequence[OVSSwitch], run: object = None
+    ) -> Sequence[OVSSwitch]:
+        """Creates the bridges with their ports (Mininet calls it once for all), then shapes those that have a rate.
+
+        Raises:
+            subprocess.CalledProcessError: Open vSwitch could not make one; Mininet alone would carry on without it.
+        """
+        started = super().batchStartup(switches, run=_run_checked)
+        for port in (port for switch in switches for port in switch.intfList()):
+            if isinstance(port, SwitchPort) and port.rate_mbit:
+                port.shape(port.rate_mbit)
+        return started
+
+    @classmethod
+    def batchShutdown(  # noqa: N802 - Mininet's name
+        cls, switches: Sequence[OVSSwitch], run: object = None
+    ) -> Sequence[OVSSwitch]:
+        """Removes the bridges. Mininet alone would wait without end for a switch process that is gone.
+
+        Raises:
+            subprocess.TimeoutExpired: the switch process does not answer.
+        """
+        return super().batchShutdown(switches, run=_run_checked)
+
+
+def _run_checked(command: str, **_: object) -> None:
+    openvswitch.run(*shlex.split(command))
+
+
+class SwitchPort(Intf):
+    """The switch's end of a link. Its rate is an OVS queue: queue statistics count what is sent and dropped."""
+
+    def config(self, bw: float | None = None, **params: object) -> dict[str, object]:
+        """Remembers the rate `bw` (Mbit/s, None unshaped); the port joins its bridge only later."""
+        self.rate_mbit = bw
+        self.cmd("sysctl", "-qw", f"net.ipv6.conf.{self.name}.disable_ipv6=1")
+        return super().config(**params)
+
+    def shape(self, rate_mbit: float) -> None:
+        """Limits what the switch sends here, by HTB with one default queue (ovs-vswitchd.conf.db(5), QoS `linux-htb`).
+
+        The queue holds `QUEUE_S` of full packets: the kernel takes the interface's length when the class is made, and
+        its usual 1,000 packets would hide congestion behind seconds of delay instead of drops.
+        """
+        rate = f"other-config:max-rate={round(rate_mbit * 1e6)}"
+        packets = max(10, round(rate_mbit * 1e6 * QUEUE_S / (8 * 1500)))
+        self.unshape()
+        self.cmd("ip", "link", "set", self.name, "txqueuelen", str(packets))
+        openvswitch.vsctl(
+            *("set", "port", self.name, "qos=@qos", "--"),
+            *("--id=@qos", "create", "qos", "type=linux-htb", rate, "queues:0=@queue", "--"),
+            *("--id=@queue", "create", "queue", rate),
+        )
+        self.rate_mbit = rate_mbit
+
+    def unshape(self) -> None:
+        """Removes the limit, with its rows in the database (queues are not collected by themselves)."""
+        qos = openvswitch.vsctl("get", "port", self.name, "qos").strip()
+        self.rate_mbit = None
+        if qos == "[]":
+            return
+        queue = openvswitch.vsctl("get", "qos", qos, "queues:0").strip()
+        openvswitch.vsctl(
+            "clear", "port", self.name, "qos", "--", "destroy", "qos", qos, "--", "destroy", "queue", queue
+        )
+
+
+class FabricHost(Host):
+    """A host that computes its checksums itself: a switch in user space sees the packet before any offload would."""
+
+    def config(self, **params: object) -> dict[str, object]:
+        """Mininet's configuration of the node, without checksum offload and without IPv6's chatter."""
+        result = super().config(**params)
+        for interface in self.intfNames():
+            self.cmd("ethtool", "-K", interface, "tx", "off")
+        self.cmd("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+        return result
+
+
+class FabricTopo(Topo):
+    """A topology built from edge switches with hosts, and links between switches.
+
+    A topology file subclasses it and calls `edge_switch` for each edge, `switch` for the others, and `connect`.
+    """
+
+    def __init__(self, *args: object, **params: object) -> None:
+        self._edges = 0
+        self._hosts = 0
+        super().__init__(*args, **params)
+
+    def switch(self, name: str, layer: int, index: int) -> str:
+        """Adds a switch without hosts; returns its name."""
+        return self.addSwitch(name, cls=FabricSwitch, dpid=dpid(layer, index))
+
+    def edge_switch(self, name: str, hosts: int, rate_mbit: float | None = None) -> str:
+        """Adds the next edge switch with its hosts on ports 1 … `hosts`; returns the switch's name.
+
+        Args:
+            name: of the switch; with its port it must fit an interface's 15 characters.
+            hosts: how many, at most 254.
+            rate_mbit: of each host's link, None unshaped.
+
+        Raises:
+            ValueError: more than 254 hosts, or more than 255 edges.
+        """
+        if hosts > 254:
+            raise ValueError(f"{name}: {hosts} hosts do not fit 254 addresses")
+        self._edges += 1
+        self.switch(name, EDGE, self._edges)
+        for place in range(1, hosts + 1):
+            self._hosts += 1
+            address = f"{host_address(self._edges, place)}/{PREFIX_LENGTH}"
+            host = self.addHost(f"h{self._hosts}", cls=FabricHost, ip=address, mac=host_mac(self._edges, place))
+            self.addLink(host, name, cls1=TCIntf, cls2=SwitchPort, bw=rate_mbit)
+        return name
+
+    def connect(self, a: str, b: str, rate_mbit: float | None = None) -> None:
+        """Links two switches by a pair of veth; patch ports would make them behave as one switch."""
+        self.addLink(a, b, cls1=SwitchPort, cls2=SwitchPort, bw=rate_mbit)
