@@ -34,7 +34,7 @@ class _Once:
     def use(self, key: Hashable, location: Location) -> Iterator[Problem]:
         first = self._first.setdefault(key, location)
         if first != location:
-            yield Problem(location, f"{self._what} as {format_path(first)}")
+            yield Problem(location, f"{self._what} as {format_path(first)}", collision=True)
 
 
 def _pools(policy: Policy) -> Iterator[Problem]:

@@ -24,9 +24,13 @@ def load_policy_file(path: Path) -> Policy:
         PolicyError: it is not a policy; each problem names its line.
         OSError: it cannot be read.
     """
+    return parse_policy_text(read_policy_file(path))
+
+
+def read_policy_file(path: Path) -> bytes:
+    """Return the content of a file, cut beyond what ``parse_policy_text`` accepts; raises OSError."""
     with path.open("rb") as stream:
-        content = stream.read(MAX_FILE_BYTES + 1)
-    return parse_policy_text(content)
+        return stream.read(MAX_FILE_BYTES + 1)
 
 
 def content_hash(content: bytes) -> str:

@@ -26,6 +26,7 @@ from controller.policy.values import (
     TimeZone,
     TransportPort,
     Version,
+    Weight,
     port_bounds,
     wrong,
 )
@@ -88,7 +89,7 @@ class Member(_Frozen):
     name: Name
     address: HostAddress
     port: TransportPort
-    weight: Annotated[StrictInt, Range(0, 1000)] = 100
+    weight: Weight = 100
     admin_state: AdminState = AdminState.ACTIVE
 
 
@@ -182,7 +183,8 @@ class Rule(_Frozen):
         return self
 
     def _content_id(self) -> str:
-        content = json.dumps(self.model_dump(mode="json", exclude={"id", "comment"}), sort_keys=True)
+        fields = Rule.model_fields.keys() - {"id", "comment"}
+        content = json.dumps(self.model_dump(mode="json", include=set(fields)), sort_keys=True)
         return "rule-" + hashlib.sha256(content.encode()).hexdigest()[:10]
 
     def port_ranges(self) -> tuple[tuple[int, int], ...]:

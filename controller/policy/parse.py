@@ -23,7 +23,7 @@ def parse_policy(document: object) -> Policy:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Word the errors of a model's validation."""
+    """Word the errors of validating ``model``."""
     return [from_pydantic(found, _fields_at(model, found["loc"][:-1])) for found in error.errors(include_url=False)]
 
 

@@ -24,11 +24,13 @@ class Problem:
         location: keys and list indexes from the root of the document.
         message: what is wrong, without the path.
         line: line of the file it stands on (from 1), when it came from a file.
+        collision: two things claim what only one may have (a name, an address with port).
     """
 
     location: Location
     message: str
     line: int | None = None
+    collision: bool = False
 
     @property
     def path(self) -> str:
@@ -56,8 +58,8 @@ class PolicyError(Exception):
         return f"{shown}; and {hidden} more" if hidden > 0 else shown
 
 
-def format_path(location: Location) -> str:
-    """Write a location as ``pools.web.members[2].port``; keys with other characters are quoted."""
+def format_path(location: Location, root: str = "policy") -> str:
+    """Write a location as ``pools.web.members[2].port``; keys with other characters are quoted, nothing is ``root``."""
     text = ""
     for key in location:
         if isinstance(key, int):
@@ -66,7 +68,7 @@ def format_path(location: Location) -> str:
             text += f".{key}" if text else key
         else:
             text += f"[{show(key)}]"
-    return text or "policy"
+    return text or root
 
 
 def show(value: object) -> str:
@@ -87,8 +89,13 @@ _EXPECTED = {
     "bool_parsing": "true or false",
     "dict_type": "a mapping",
     "float_type": "a number",
+    "datetime_from_date_parsing": "a time such as 2026-01-31T12:00:00Z",
+    "datetime_parsing": "a time such as 2026-01-31T12:00:00Z",
     "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "int_parsing": "an integer",
     "int_type": "an integer",
+    "timezone_aware": "a time with its zone (Z)",
     "list_type": "a list",
     "mapping_type": "a mapping",
     "model_type": "a mapping",

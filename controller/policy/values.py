@@ -178,6 +178,12 @@ Name = Annotated[
 HostAddress = Annotated[
     StrictStr, AfterValidator(_host_address), WithJsonSchema({"type": "string", "examples": ["10.0.0.11"]})
 ]
+IpText = Annotated[
+    StrictStr,
+    AfterValidator(lambda value: str(_ip(value))),
+    WithJsonSchema({"type": "string", "maxLength": 45}),
+]
+Weight = Annotated[StrictInt, Range(0, 1000)]
 Prefix = Annotated[
     StrictStr, AfterValidator(_prefix), WithJsonSchema({"type": "string", "examples": ["10.0.9.0/24", "10.0.0.100"]})
 ]

@@ -1,7 +1,20 @@
 """What survives ``kill -9``: policy history, audit log, runtime values and access tokens, in one SQLite file."""
 
 from controller.store.database import StoreBusyError, StoreError
+from controller.store.startup import StartingPolicy, policy_at_start
 from controller.store.store import AuditEntry, Provenance, Revision, Store
 from controller.store.tokens import Role, Token, Tokens
 
-__all__ = ["AuditEntry", "Provenance", "Revision", "Role", "Store", "StoreBusyError", "StoreError", "Token", "Tokens"]
+__all__ = [
+    "AuditEntry",
+    "Provenance",
+    "Revision",
+    "Role",
+    "StartingPolicy",
+    "Store",
+    "StoreBusyError",
+    "StoreError",
+    "Token",
+    "Tokens",
+    "policy_at_start",
+]

@@ -19,7 +19,7 @@ _REVISION_COLUMNS = "id, etag, origin, actor, time, comment"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One state the policy was in; ``origin`` is ``file``, ``rest`` or ``rollback``."""
+    """One state the policy was in; ``origin`` is ``file``, ``rest``, ``rollback`` or ``start``."""
 
     id: int
     etag: str
@@ -34,7 +34,7 @@ class Provenance:
     """Where a policy change comes from.
 
     Attributes:
-        origin: ``file``, ``rest`` or ``rollback``.
+        origin: ``file``, ``rest``, ``rollback`` or ``start``.
         actor: who changed it.
         time: seconds since the epoch.
         comment: why.
@@ -126,6 +126,14 @@ class Store:
             (before, before, limit),
         )
         return [Revision(*row) for row in rows]
+
+    def previous_revision(self) -> int | None:
+        """Return the newest revision whose content differs from the current policy, None when there is none."""
+        rows = self._database.execute(
+            "SELECT max(id) FROM policy_revision"
+            " WHERE etag <> (SELECT etag FROM policy_revision ORDER BY id DESC LIMIT 1)"
+        )
+        return None if rows[0][0] is None else int(rows[0][0])
 
     def remember_file(self, file_hash: str) -> None:
         """Note the content of the policy file that was last taken in."""

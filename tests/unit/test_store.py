@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy import Policy, parse_policy
-from controller.store import Provenance, Role, Store, StoreBusyError, StoreError
+from controller.policy import Policy, PolicyError, parse_policy
+from controller.store import Provenance, Role, Store, StoreBusyError, StoreError, policy_at_start
 from controller.store import store as store_module
 from controller.store.database import FILE_NAME, MIGRATIONS
 
@@ -221,3 +221,38 @@ def test_revoked_token_is_not_found(store: Store) -> None:
     assert store.tokens.revoke(token.id)
     assert not store.tokens.revoke(token.id)
     assert store.tokens.find(secret) is None
+
+
+def test_file_is_taken_once_and_a_restart_keeps_what_rest_changed(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("pools: {web: {}}")
+    with Store(tmp_path / "state") as store:
+        first = policy_at_start(store, path, now=1.0)
+        assert first.taken_from_file
+        assert [str(change) for change in first.changes] == ["pools.web: added"]
+        change(store, 7)  # by REST
+        second = policy_at_start(store, path, now=2.0)
+        assert (second.policy, second.taken_from_file, second.changes) == (policy_with(7), False, [])
+        path.write_text("pools: {api: {}}")
+        third = policy_at_start(store, path, now=3.0)
+        assert third.taken_from_file
+        assert [str(change) for change in third.changes] == ["pools.web: removed", "pools.api: added"]
+        assert policy_at_start(store, None, now=4.0).policy == third.policy
+        assert [revision.origin for revision in store.revisions(limit=9)] == ["file", "rest", "file"]
+
+
+def test_broken_file_stops_the_start_even_when_a_policy_is_stored(store: Store, tmp_path: Path) -> None:
+    change(store, 1)
+    path = tmp_path / "policy.yaml"
+    path.write_text("pools: 3")
+    with pytest.raises(PolicyError):
+        policy_at_start(store, path, now=1.0)
+    assert store.current_policy() == policy_with(1)
+
+
+def test_start_with_nothing_is_the_empty_policy(store: Store) -> None:
+    assert policy_at_start(store, None, now=1.0).policy == Policy()
+    change(store, 1)
+    previous = store.previous_revision()
+    assert previous is not None
+    assert store.policy_at(previous) == Policy()

@@ -1,0 +1,234 @@
+"""Answers, for the OpenAPI document. Objects of the running controller may carry more fields than are promised here."""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from controller.api.service import Cause, Health
+from controller.policy import Member, Pool, Rule, Vip
+
+T = TypeVar("T")
+
+
+class Answer(BaseModel):
+    """An object of an answer."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Page(Answer, Generic[T]):
+    """A part of a list; ``next`` is the cursor of the next part, null at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+class Problem(Answer):
+    """RFC 9457; ``detail`` names the field, ``problems`` lists every place."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    problems: list[dict[str, str]] = []
+
+
+class HealthAnswer(Answer):
+    """Whether the controller works as it should, and why not."""
+
+    status: Literal["ok", "degraded"]
+    switches: int
+    version: str
+    reason: str | None
+
+
+class ReadyAnswer(Answer):
+    """Whether a switch is connected and reconciled."""
+
+    ready: bool
+
+
+class MemberDocument(Member):
+    """A member and what is observed of it."""
+
+    health: Health
+    effective_weight: int
+    ejected_until: str | None
+    connections_active: int
+    connections_per_s: float
+    resets_per_s: dict[str, float]
+    handshake_ms: float | None
+    load: float | None
+
+
+class PoolDocument(Pool):
+    """A pool and its members."""
+
+    name: str
+    members: tuple[MemberDocument, ...]
+
+
+class VipDocument(Vip):
+    """A VIP."""
+
+    name: str
+
+
+class RuleDocument(Rule):
+    """A firewall rule and how many packets it matched."""
+
+    hits: int
+
+
+class DefaultDocument(Answer):
+    """What happens to traffic that no rule matches."""
+
+    default: Literal["allow", "drop", "reject"]
+
+
+class PolicyPlan(Answer):
+    """What a policy would change: of the policy, and of the switches' flow rules."""
+
+    dry_run: Literal[True]
+    etag: str
+    changes: list[dict[str, Any]]
+    flows: list[dict[str, Any]]
+
+
+class RevisionDocument(Answer):
+    """One state the policy was in."""
+
+    revision: int
+    etag: str
+    origin: str
+    actor: str
+    time: str
+    comment: str
+
+
+class AuditDocument(Answer):
+    """One change somebody made."""
+
+    id: int
+    time: str
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any]
+
+
+class PortReference(Answer):
+    """A port of a switch; the dpid is 16 hex digits."""
+
+    dpid: str
+    port_no: int
+
+
+class Switch(Answer):
+    """A connected switch."""
+
+    dpid: str
+
+
+class Link(Answer):
+    """One direction of a link."""
+
+    src: PortReference
+    dst: PortReference
+    capacity_bps: int
+    utilisation_pct: float | None = None
+    loss_pct: float | None = None
+    delay_ms: float | None = None
+    queue_drops: int | None = None
+
+
+class Host(Answer):
+    """A host and where it attaches."""
+
+    mac: str
+
+
+class Topology(Answer):
+    """The fabric."""
+
+    switches: list[Switch]
+    links: list[Link]
+    hosts: list[Host]
+
+
+class Reset(Answer):
+    """A sampled reset segment."""
+
+    time: str
+    sender: Literal["client", "member", "injected", "unknown"]
+    stage: Literal["post-syn", "post-handshake", "post-data", "after-fin"]
+    kind: str
+
+
+class Evidence(Answer):
+    """What spoke for or against a cause."""
+
+    name: str
+    value: Any
+    weight: float
+    text: str
+
+
+class ActionTaken(Answer):
+    """What the controller did about an incident."""
+
+    time: str
+    action: str
+    target: str
+    result: str
+
+
+class Subject(Answer):
+    """What an incident is about."""
+
+    type: Literal["member", "client", "link", "vip", "policy"]
+    id: str
+
+
+class Incident(Answer):
+    """Resets beyond the normal of their subject, why, and what was done."""
+
+    id: str
+    opened: str
+    closed: str | None
+    subject: Subject
+    cause: Cause
+    confidence: float
+    posterior: dict[str, float]
+    evidence: list[Evidence]
+    actions: list[ActionTaken]
+    resets: int
+
+
+class Quarantined(Answer):
+    """A quarantined client."""
+
+    id: str
+    client: str
+    vip: str | None
+    action: Literal["drop", "limit", "isolate"]
+    ttl_s: int
+    reason: str
+    incident: str | None
+
+
+class FirewallVerdict(Answer):
+    """A logged verdict of the firewall."""
+
+    time: str
+
+
+class AutomationDocument(Answer):
+    """How far the controller acts by itself."""
+
+    mode: Literal["enforce", "dry-run", "frozen"]
+    enforce_percent: int
+
+
+class Explanation(Answer):
+    """Where a connection would go, and why."""

@@ -1,0 +1,223 @@
+"""Bodies and queries of requests. Bodies take the policy's own models; what is read-only in answers is let pass.
+
+A client that reads a pool, changes a field and puts it back sends the read-only fields too: they are known and ignored
+there. A PATCH names what it changes, so a read-only field in one is refused.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from controller.api.service import Cause, LoadState
+from controller.policy import AdminState, Automation, FirewallDefault, Member, Policy, Pool, Rule, Vip
+from controller.policy.values import (
+    HostAddress,
+    IpText,
+    Name,
+    Prefix,
+    Range,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    TransportPort,
+    Weight,
+)
+
+PAGE_LIMIT = 1_000
+ReadOnly = Annotated[Any, Field(json_schema_extra={"readOnly": True})]
+QueryPort = Annotated[int, Range(1, 65_535)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# -- bodies -----------------------------------------------------------------------------------------------------------
+
+
+class MemberBody(Member):
+    """A member, as in the policy."""
+
+    health: ReadOnly = None
+    effective_weight: ReadOnly = None
+    ejected_until: ReadOnly = None
+    connections_active: ReadOnly = None
+    connections_per_s: ReadOnly = None
+    resets_per_s: ReadOnly = None
+    handshake_ms: ReadOnly = None
+    load: ReadOnly = None
+
+    def member(self) -> Member:
+        """Return the member without what is read-only."""
+        return Member(**{name: getattr(self, name) for name in Member.model_fields})
+
+
+class MemberPatch(_Request):
+    """What to change of a member; an absent field stays as it is."""
+
+    # The defaults are never read (exclude_unset) and null is not a value of these fields.
+    address: HostAddress = Field(default_factory=str)
+    port: TransportPort = Field(default_factory=int)
+    weight: Weight = Field(default_factory=int)
+    admin_state: AdminState = Field(default_factory=lambda: AdminState.ACTIVE)
+
+
+class PoolBody(Pool):
+    """A pool, as in the policy; ``name``, when given, is the one in the path."""
+
+    name: Name | None = None
+    members: Annotated[tuple[MemberBody, ...], Field(max_length=256)] = ()
+
+    def pool(self) -> Pool:
+        """Return the pool without name and what is read-only."""
+        fields = {name: getattr(self, name) for name in Pool.model_fields if name != "members"}
+        return Pool(**fields, members=tuple(member.member() for member in self.members))
+
+
+class NewPool(PoolBody):
+    """A pool with its name."""
+
+    name: Name = Field()
+
+
+class VipBody(Vip):
+    """A VIP, as in the policy; ``name``, when given, is the one in the path."""
+
+    name: Name | None = None
+
+    def vip(self) -> Vip:
+        """Return the VIP without its name."""
+        return Vip(**{name: getattr(self, name) for name in Vip.model_fields})
+
+
+class NewVip(VipBody):
+    """A VIP with its name."""
+
+    name: Name = Field()
+
+
+class RuleBody(Rule):
+    """A firewall rule, as in the policy."""
+
+    hits: ReadOnly = None
+
+    def rule(self, rule_id: str | None = None) -> Rule:
+        """Return the rule without what is read-only, under another id when one is given."""
+        fields = {name: getattr(self, name) for name in Rule.model_fields}
+        return Rule(**fields) if rule_id is None else Rule(**{**fields, "id": rule_id})
+
+
+class DefaultBody(_Request):
+    """What happens to traffic that no rule matches."""
+
+    default: FirewallDefault
+
+
+class LoadBody(_Request):
+    """An agent's report: 0 idle, 1 full."""
+
+    load: Annotated[StrictFloat, Range(0, 1)]
+    state: LoadState = "up"
+
+
+class QuarantineBody(_Request):
+    """A client (address or prefix) to quarantine, towards one VIP or (without ``vip``) everywhere."""
+
+    client: Prefix
+    vip: Name | None = None
+    action: Literal["drop", "limit", "isolate"] = "drop"
+    ttl_s: Annotated[StrictInt, Range(1, 2_592_000)] = 300
+    reason: Annotated[StrictStr, Field(max_length=200)] = ""
+    incident: Annotated[StrictStr, Field(max_length=64)] | None = None
+
+
+class LabelBody(_Request):
+    """The cause an operator gives to an incident."""
+
+    cause: Cause
+
+
+class RollbackBody(_Request):
+    """The revision whose policy comes back; without it the one before the current."""
+
+    revision: Annotated[StrictInt, Range(1, 2**62)] | None = None
+
+
+class EmptyBody(_Request):
+    """Nothing to say."""
+
+
+# -- paths ------------------------------------------------------------------------------------------------------------
+
+
+class PoolPath(BaseModel):
+    """A pool by name."""
+
+    pool: str
+
+
+class MemberPath(PoolPath):
+    """A member by the names of its pool and its own."""
+
+    member: str
+
+
+class VipPath(BaseModel):
+    """A VIP by name."""
+
+    vip: str
+
+
+class IdPath(BaseModel):
+    """Something by its id."""
+
+    id: str
+
+
+# -- queries ----------------------------------------------------------------------------------------------------------
+
+
+class PageQuery(_Request):
+    """Which part of a list."""
+
+    limit: Annotated[int, Range(1, PAGE_LIMIT)] = 100
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+
+
+class PolicyQuery(_Request):
+    """How to take a policy in."""
+
+    dry_run: Literal["true", "false"] = "false"
+
+
+class ResetQuery(PageQuery):
+    """Which resets."""
+
+    since: AwareDatetime | None = None
+    vip: Name | None = None
+    member: Annotated[str, Field(max_length=127)] | None = None
+    client: IpText | None = None
+    cause: Cause | None = None
+
+
+class IncidentQuery(PageQuery):
+    """Which incidents."""
+
+    state: Literal["open", "closed"] | None = None
+
+
+class ExplainQuery(_Request):
+    """The connection to explain."""
+
+    src: IpText
+    dst: IpText
+    dst_port: QueryPort
+    src_port: QueryPort | None = None
+
+
+_BODIES_OF_THE_POLICY = (Policy, Automation)
+BY_NAME: dict[str, type[BaseModel]] = {
+    model.__name__: model
+    for model in (*_BODIES_OF_THE_POLICY, *vars().copy().values())
+    if isinstance(model, type) and issubclass(model, BaseModel)
+}

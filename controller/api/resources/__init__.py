@@ -1,0 +1,1 @@
+"""The endpoints, one module for each subject; every module offers its routes as ``api``."""

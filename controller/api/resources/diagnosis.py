@@ -1,0 +1,92 @@
+"""Resets, incidents and what the controller does about them."""
+
+from http import HTTPStatus
+
+from flask import Response, jsonify
+
+from controller.api import documents
+from controller.api.context import audit, context
+from controller.api.models import EmptyBody, ExplainQuery, IdPath, IncidentQuery, LabelBody, ResetQuery
+from controller.api.paging import page
+from controller.api.problem import RefusedError, not_found
+from controller.api.resources.subject import subject
+from controller.api.service import JsonObject, ResetSelection
+from controller.policy import Automation
+
+api = subject("diagnosis")
+
+
+@api.get("/resets", responses={200: documents.Page[documents.Reset]})
+def list_resets(query: ResetQuery) -> Response:
+    """Sampled reset segments, newest first."""
+    selection = ResetSelection(
+        since=None if query.since is None else query.since.timestamp(),
+        vip=query.vip,
+        member=query.member,
+        client=query.client,
+        cause=query.cause,
+    )
+    try:
+        found = context().service.resets(selection, query.limit, query.cursor)
+    except ValueError:
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is not one that this list gave") from None
+    return jsonify({"items": list(found.items), "next": found.next})
+
+
+@api.get("/incidents", responses={200: documents.Page[documents.Incident]})
+def list_incidents(query: IncidentQuery) -> Response:
+    """Incidents, newest first."""
+    return jsonify(page(context().service.incidents(query.state), query))
+
+
+@api.get("/incidents/<id>", responses={200: documents.Incident})
+def get_incident(path: IdPath) -> Response:
+    """One incident: cause, evidence, actions."""
+    return jsonify(_incident(path.id))
+
+
+@api.post("/incidents/<id>/label", responses={200: documents.Incident})
+def label_incident(path: IdPath, body: LabelBody) -> Response:
+    """Say what the cause was; the diagnosis learns from it."""
+    _incident(path.id)
+    incident = context().service.label_incident(path.id, body.cause)
+    audit("incident label", path.id, {"cause": body.cause})
+    return jsonify(incident)
+
+
+@api.post("/incidents/<id>/revert", responses={200: documents.Incident})
+def revert_incident(path: IdPath, body: EmptyBody) -> Response:
+    """Undo the actions of an incident."""
+    _incident(path.id)
+    incident = context().service.revert_incident(path.id)
+    audit("incident revert", path.id)
+    return jsonify(incident)
+
+
+@api.get("/automation", responses={200: documents.AutomationDocument})
+def get_automation() -> Response:
+    """How far the controller acts by itself."""
+    return jsonify(context().service.automation().model_dump(mode="json"))
+
+
+@api.put("/automation", responses={200: documents.AutomationDocument})
+def set_automation(body: Automation) -> Response:
+    """Enforce, dry-run or freeze; what is left out stays as it is."""
+    service = context().service
+    automation = Automation(**{**dict(service.automation()), **body.model_dump(exclude_unset=True)})
+    service.set_automation(automation)
+    audit("automation", "automation", automation.model_dump(mode="json"))
+    return jsonify(service.automation().model_dump(mode="json"))
+
+
+@api.get("/explain", responses={200: documents.Explanation})
+def explain(query: ExplainQuery) -> Response:
+    """Where this connection would go and why."""
+    return jsonify(context().service.explain(query.src, query.dst, query.src_port, query.dst_port))
+
+
+def _incident(incident_id: str) -> JsonObject:
+    incident = context().service.incident(incident_id)
+    if incident is None:
+        raise not_found(f"incident {incident_id}")
+    return incident

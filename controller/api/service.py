@@ -1,0 +1,192 @@
+"""What the API needs of the running controller. The controller implements it; so does a small class in the tests.
+
+Every method returns at once: handlers run on the hub, where blocking one stops packet-ins for all.
+Objects given as ``JsonObject`` are sent as they are: JSON-able, times as RFC 3339 text (``times.rfc3339``), no NaN.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from controller.policy import Automation, Policy
+
+JsonObject = dict[str, Any]
+Health = Literal["up", "degraded", "down", "unknown"]
+LoadState = Literal["up", "drain", "down"]
+Cause = Literal["congestion", "policy", "overload", "misconfiguration", "protocol-violation", "hostile", "benign"]
+
+
+class ConflictError(Exception):
+    """What was asked contradicts what exists now; the message names it. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """State of the controller; ``reason`` says why it is degraded, None when it is not."""
+
+    switches: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """What is observed of one member.
+
+    Attributes:
+        health: what checks and traffic say.
+        effective_weight: share of new connections it gets now; 0 while ejected, draining or disabled.
+        ejected_until: seconds since the epoch, None when it is not ejected.
+        connections_active: connections pinned to it.
+        connections_per_s: new connections.
+        resets_per_s: rate of each kind of reset.
+        handshake_ms: SYN to SYN-ACK; None before the first sample.
+        load: what its agent reported, 0 to 1; None without a report.
+    """
+
+    health: Health = "unknown"
+    effective_weight: int = 0
+    ejected_until: float | None = None
+    connections_active: int = 0
+    connections_per_s: float = 0.0
+    resets_per_s: Mapping[str, float] = field(default_factory=dict)
+    handshake_ms: float | None = None
+    load: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResetSelection:
+    """Which sampled resets are asked for; None selects all. ``since`` is in seconds since the epoch."""
+
+    since: float | None = None
+    vip: str | None = None
+    member: str | None = None
+    client: str | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a long list, and the cursor of the next part (None at the end)."""
+
+    items: Sequence[JsonObject]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineEntry:
+    """What an operator wants quarantined: a client (address or prefix), towards one VIP or everywhere."""
+
+    client: str
+    action: Literal["drop", "limit", "isolate"]
+    vip: str | None = None
+    ttl_s: int = 300
+    reason: str = ""
+    incident: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One server-sent event; ``id`` is what ``Last-Event-ID`` resumes after."""
+
+    id: str
+    kind: str
+    document: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One sample for Prometheus; ``name`` without the ``resetlb_`` prefix, counters without ``_total``."""
+
+    name: str
+    help: str
+    kind: Literal["gauge", "counter"]
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Service(Protocol):
+    """The running controller, as the API sees it."""
+
+    version: str
+
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+
+    def apply_policy(self, policy: Policy) -> None:
+        """Take a policy in; on return the decisions that follow are queued.
+
+        Must not switch greenlets: it runs inside a transaction of the store.
+
+        Raises:
+            PolicyError: it cannot be carried out (too many members for the switches' groups, say).
+            ConflictError: it contradicts what exists now. In both cases nothing was changed.
+        """
+
+    def plan_policy(self, policy: Policy) -> Sequence[JsonObject]:
+        """Return the flow rules that ``apply_policy`` would add, change and remove; changes nothing. Raises as it."""
+
+    def health(self) -> HealthReport:
+        """Return how many switches are connected, and what is wrong."""
+
+    def ready(self) -> bool:
+        """Whether a switch is connected and reconciled."""
+
+    def switches(self) -> Sequence[JsonObject]:
+        """List switches (``documents.Switch``)."""
+
+    def links(self) -> Sequence[JsonObject]:
+        """List directed links (``documents.Link``)."""
+
+    def hosts(self) -> Sequence[JsonObject]:
+        """List hosts (``documents.Host``)."""
+
+    def member_status(self, pool: str, member: str) -> MemberStatus:
+        """Return what is observed of a member of the policy in force."""
+
+    def report_load(self, pool: str, member: str, load: float, state: LoadState) -> None:
+        """Take in the report of a member's agent."""
+
+    def resets(self, selection: ResetSelection, limit: int, cursor: str | None) -> Page:
+        """Return sampled resets, newest first (``documents.Reset``). Raises ValueError for a cursor it did not give."""
+
+    def automation(self) -> Automation:
+        """Return the mode in force, which may differ from the policy's after ``set_automation``."""
+
+    def set_automation(self, automation: Automation) -> None:
+        """Change the mode at run time; it is durable."""
+
+    def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
+        """Say where a TCP connection would go and why (``documents.Explanation``)."""
+
+    def incidents(self, state: Literal["open", "closed"] | None) -> Sequence[JsonObject]:
+        """List incidents, newest first (``documents.Incident``)."""
+
+    def incident(self, incident_id: str) -> JsonObject | None:
+        """Return one incident, None when there is none of that id."""
+
+    def label_incident(self, incident_id: str, cause: Cause) -> JsonObject:
+        """Note the cause an operator gives to an existing incident; returns the incident."""
+
+    def revert_incident(self, incident_id: str) -> JsonObject:
+        """Undo the actions of an existing incident; returns it. Raises ConflictError when there is nothing to undo."""
+
+    def quarantine(self) -> Sequence[JsonObject]:
+        """List quarantine entries (``documents.Quarantined``)."""
+
+    def add_quarantine(self, entry: QuarantineEntry) -> JsonObject:
+        """Quarantine a client; returns the entry with its ``id``. Raises ConflictError when it already is."""
+
+    def remove_quarantine(self, entry_id: str) -> bool:
+        """End a quarantine; False when there is none of that id."""
+
+    def rule_hits(self) -> Mapping[str, int]:
+        """Return packets matched by each firewall rule, by its id."""
+
+    def firewall_log(self, limit: int, cursor: str | None) -> Page:
+        """Return logged firewall verdicts, newest first (``documents.FirewallVerdict``). Raises ValueError as above."""
+
+    def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
+        """Yield events after that id as they happen, and None after 15 s without one (``stream.EventRing``)."""
+
+    def measurements(self) -> Iterable[Measurement]:
+        """Return what ``/metrics`` shows beyond what the other methods tell."""

@@ -1,0 +1,138 @@
+"""A controller in memory, for tests of the API: it keeps what it is told and shows what it is given."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Literal
+
+from controller.api.service import (
+    ConflictError,
+    HealthReport,
+    JsonObject,
+    LoadState,
+    Measurement,
+    MemberStatus,
+    Page,
+    QuarantineEntry,
+    ResetSelection,
+    StreamEvent,
+)
+from controller.api.stream import EventRing
+from controller.policy import Automation, Policy, PolicyError, Problem
+
+
+class MemoryService:
+    """A ``Service`` without switches; public attributes are for tests to set and read."""
+
+    version = "0.1.0-test"
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.current = policy or Policy()
+        self.applied: list[Policy] = []
+        self.refuse: Exception | None = None
+        self.report = HealthReport(switches=1)
+        self.statuses: dict[tuple[str, str], MemberStatus] = {}
+        self.loads: list[tuple[str, str, float, LoadState]] = []
+        self.selections: list[ResetSelection] = []
+        self.incident_list: list[JsonObject] = []
+        self.entries: dict[str, JsonObject] = {}
+        self.fabric_links: list[JsonObject] = []
+        self.fabric_switches: list[JsonObject] = [{"dpid": "0000000000000011"}]
+        self.reset_list: list[JsonObject] = []
+        self.hits: dict[str, int] = {}
+        self.samples: list[Measurement] = []
+        self.mode = Automation()
+        self.ring = EventRing("run")
+
+    def policy(self) -> Policy:
+        return self.current
+
+    def apply_policy(self, policy: Policy) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.applied.append(policy)
+        self.current = policy
+
+    def plan_policy(self, policy: Policy) -> Sequence[JsonObject]:
+        if any(len(pool.members) > 100 for pool in policy.pools.values()):
+            raise PolicyError([Problem(("pools",), "too many members")])
+        return [{"operation": "add", "table_id": 4}] if policy != self.current else []
+
+    def health(self) -> HealthReport:
+        return self.report
+
+    def ready(self) -> bool:
+        return self.report.switches > 0
+
+    def switches(self) -> Sequence[JsonObject]:
+        return self.fabric_switches
+
+    def links(self) -> Sequence[JsonObject]:
+        return self.fabric_links
+
+    def hosts(self) -> Sequence[JsonObject]:
+        return [{"mac": "02:00:00:00:00:01"}]
+
+    def member_status(self, pool: str, member: str) -> MemberStatus:
+        return self.statuses.get((pool, member), MemberStatus())
+
+    def report_load(self, pool: str, member: str, load: float, state: LoadState) -> None:
+        self.loads.append((pool, member, load, state))
+
+    def resets(self, selection: ResetSelection, limit: int, cursor: str | None) -> Page:
+        self.selections.append(selection)
+        start = int(cursor or 0)
+        rest = len(self.reset_list) > start + limit
+        return Page(self.reset_list[start : start + limit], str(start + limit) if rest else None)
+
+    def automation(self) -> Automation:
+        return self.mode
+
+    def set_automation(self, automation: Automation) -> None:
+        self.mode = automation
+
+    def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
+        return {"src": src, "dst": dst, "src_port": src_port, "dst_port": dst_port}
+
+    def incidents(self, state: Literal["open", "closed"] | None) -> Sequence[JsonObject]:
+        wanted = {None: (True, False), "open": (True,), "closed": (False,)}[state]
+        return [incident for incident in self.incident_list if (incident["closed"] is None) in wanted]
+
+    def incident(self, incident_id: str) -> JsonObject | None:
+        return next((found for found in self.incident_list if found["id"] == incident_id), None)
+
+    def label_incident(self, incident_id: str, cause: str) -> JsonObject:
+        incident = self.incident(incident_id)
+        assert incident is not None
+        return incident | {"label": cause}
+
+    def revert_incident(self, incident_id: str) -> JsonObject:
+        incident = self.incident(incident_id)
+        assert incident is not None
+        if not incident["actions"]:
+            raise ConflictError(f"incident {incident_id} has no actions to undo")
+        return incident | {"actions": []}
+
+    def quarantine(self) -> Sequence[JsonObject]:
+        return list(self.entries.values())
+
+    def add_quarantine(self, entry: QuarantineEntry) -> JsonObject:
+        if any(known["client"] == entry.client for known in self.entries.values()):
+            raise ConflictError(f"client: {entry.client} is in quarantine already")
+        document = {"id": f"q{len(self.entries) + 1}", **asdict(entry)}
+        self.entries[document["id"]] = document
+        return document
+
+    def remove_quarantine(self, entry_id: str) -> bool:
+        return self.entries.pop(entry_id, None) is not None
+
+    def rule_hits(self) -> Mapping[str, int]:
+        return self.hits
+
+    def firewall_log(self, limit: int, cursor: str | None) -> Page:
+        return Page([{"time": "2026-01-01T00:00:00.000Z"}][: limit - int(cursor or 0)])
+
+    def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
+        return self.ring.follow(last_event_id, lambda _seconds: None)
+
+    def measurements(self) -> Iterable[Measurement]:
+        return self.samples
