@@ -1,0 +1,1 @@
+"""Where the core meets the framework: OpenFlow in and out, the hub, the API's socket."""

@@ -1,0 +1,170 @@
+"""`resetlb run`: one process with the hub, the framework, the core, the API and the store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def _patch(framework: str) -> None:
+    """Patch the hub before anything else is imported; both frameworks on eventlet."""
+    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+    os.environ["RYU_HUB_TYPE"] = os.environ["OSKEN_HUB_TYPE"] = "eventlet"
+    os.environ["RESETLB_FRAMEWORK"] = framework
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message=r"(?s).*Eventlet is deprecated")
+    import eventlet
+    import eventlet.wsgi
+
+    eventlet.monkey_patch()
+    # Ryu 4.34 imports this name, which eventlet 0.31 removed.
+    if not hasattr(eventlet.wsgi, "ALREADY_HANDLED"):
+        eventlet.wsgi.ALREADY_HANDLED = object()
+
+
+class StartError(Exception):
+    """The controller cannot start as asked: said in one line, exit status `status`."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def run(
+    *,
+    policy: Path | None = None,
+    listen: tuple[str, int] = ("127.0.0.1", 6653),
+    api: tuple[str, int] = ("127.0.0.1", 8080),
+    state_dir: Path,
+    framework: str = "ryu",
+    ryu_apps: tuple[str, ...] = (),
+    log_level: str = "info",
+    log_format: str = "text",
+) -> int:
+    """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 ended, 1 failed, 2 invalid input."""
+    _patch(framework)
+    _log_to_stderr(log_level, log_format)
+    try:
+        return _serve(policy, listen, api, state_dir, tuple(ryu_apps))
+    except StartError as error:
+        print(f"resetlb: {error}", file=sys.stderr)
+        return error.status
+
+
+def _log_to_stderr(level: str, log_format: str) -> None:
+    from apps.logs import formatter
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(log_format))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for noisy in ("ryu", "os_ken", "ofp_event", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _serve(
+    policy_file: Path | None, listen: tuple[str, int], api: tuple[str, int], state_dir: Path, ryu_apps: tuple[str, ...]
+) -> int:
+    import eventlet
+
+    from apps import openflow, web
+    from apps.runtime import Runtime
+    from apps.service import RunningController
+    from controller.api.stream import EventRing
+    from controller.core import Core
+    from controller.events import Restored
+    from controller.store import Store, StoreError
+
+    try:
+        store = Store(state_dir)
+        store.claim()
+        values = store.everything()
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    api_socket = web.listening_socket(api, has_tokens=store.tokens.exist())
+    _check_free(listen)
+    core = Core(lldp_key=_lldp_key(store, values), rng=random.Random(secrets.randbits(64)))
+    runtime = Runtime(core, Store(state_dir), EventRing(secrets.token_hex(4)))
+    runtime.submit(Restored(values))
+    service = RunningController(runtime, _version())
+    _load_policy(service, store, policy_file)
+    stop = eventlet.event.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: eventlet.hubs.get_hub().schedule_call_global(0, _once, stop))
+    runtime.start()
+    openflow.start(listen, ["apps.fabric", *ryu_apps], runtime.on_message, {"runtime": runtime})
+    web.serve(api_socket, service, store)
+    host, port = api_socket.getsockname()[:2]
+    log = logging.getLogger("resetlb")
+    log.info("switches connect to %s:%d, the API is at http://%s:%d/", *listen, host, port)
+    stop.wait()
+    log.info("ending; flows stay on the switches")
+    runtime.close()
+    store.close()
+    logging.shutdown()
+    sys.stdout.flush()
+    # Greenlets of the framework would be waited for; there is nothing left for them to do.
+    os._exit(0)
+
+
+def _once(stop: Any) -> None:
+    if not stop.ready():
+        stop.send()
+
+
+def _check_free(listen: tuple[str, int]) -> None:
+    """Say in words that the port is taken: the framework would only log a traceback."""
+    try:
+        with socket.create_server(listen):
+            pass
+    except OSError as error:
+        raise StartError(f"--listen {listen[0]}:{listen[1]}: {error.strerror}") from None
+
+
+def _lldp_key(store: Any, values: dict[str, dict[str, Any]]) -> bytes:
+    """The key that signs our LLDP; durable, so frames in flight across a restart still count."""
+    known = values.get("secrets", {}).get("lldp")
+    if isinstance(known, str):
+        return bytes.fromhex(known)
+    key = secrets.token_bytes(32)
+    store.put("secrets", "lldp", key.hex())
+    return key
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("resetlb")
+
+
+def _load_policy(service: Any, store: Any, path: Path | None) -> None:
+    """Bring the stored policy into force, or the file's if it says something it did not say last time."""
+    import time
+
+    from apps.service import check_feasible
+    from controller.policy import PolicyError, load_policy_file
+    from controller.store import StoreError, policy_at_start
+
+    log = logging.getLogger("resetlb")
+    try:
+        if path is not None:
+            check_feasible(load_policy_file(path))
+        starting = policy_at_start(store, path, time.time())
+        service.apply_policy(starting.policy)
+    except PolicyError as error:
+        raise StartError(f"{path or 'stored policy'}: {error}", status=2) from None
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}", status=2) from None
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    if starting.taken_from_file:
+        log.info("%s loaded: %s", path, "; ".join(map(str, starting.changes[:10])) or "nothing changed")
+    elif path is not None:
+        log.info("%s is as it was last loaded: the stored policy stays in force", path)

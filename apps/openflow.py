@@ -1,0 +1,181 @@
+"""The only module that imports the OpenFlow framework: Ryu, or its maintained fork os-ken (same code, other names).
+
+`RESETLB_FRAMEWORK` chooses (`resetlb run --framework`). The entry point must have patched the hub before this is imported.
+
+Messages of our own (packet-ins whose cookie carries a purpose, replies to our requests, errors about what we sent) are taken off the
+receive buffer as bytes: no framework object is built for them, so a hostile frame never meets the framework's packet library.
+Everything else takes the framework's way, so other applications run beside ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from controller.flows import purpose_of
+
+FRAMEWORK = os.environ.get("RESETLB_FRAMEWORK", "ryu")
+_PACKAGE = {"ryu": "ryu", "os-ken": "os_ken"}[FRAMEWORK]
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+app_manager = _module("base.app_manager")
+_controller = _module("controller.controller")
+ofp_event = _module("controller.ofp_event")
+handler = _module("controller.handler")
+hub = _module("lib.hub")
+_cfg = _module("cfg")
+_ofproto = _module("ofproto.ofproto_v1_3")
+
+MAIN_DISPATCHER, DEAD_DISPATCHER = handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER
+set_ev_cls = handler.set_ev_cls
+Application = app_manager.RyuApp if FRAMEWORK == "ryu" else app_manager.OSKenApp
+OFP_VERSIONS = [_ofproto.OFP_VERSION]
+LOCAL_PORT = _ofproto.OFPP_LOCAL
+
+TYPE_ERROR, TYPE_PACKET_IN, TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY = 1, 10, 19, 21
+OUR_XID = 0x52000000
+"""Requests of ours carry this in the top byte of their xid; everything that expects no reply has xid 0."""
+_COOKIE = slice(24 - 8, 24)
+_MESSAGES_PER_TURN = 256
+_QUEUED_AT_MOST = 200_000
+_SENT_AT_ONCE = 1 << 16
+
+log = logging.getLogger("resetlb.openflow")
+
+Sink = Callable[[Any, int, int, bytes], None]
+"""(datapath, message type, xid, message)."""
+
+
+class Datapath(_controller.Datapath):  # type: ignore[misc]
+    """A switch's connection: our messages as bytes to `sink`, a send queue that never blocks whoever decides."""
+
+    sink: Sink | None = None
+
+    def __init__(self, socket: Any, address: Any) -> None:
+        super().__init__(socket, address)
+        self.send_q = hub.Queue()
+
+    def send(self, buf: bytes, close_socket: bool = False) -> bool:
+        """Queue bytes. A switch that takes nothing for long is cut off rather than let grow without bound."""
+        if self.send_q is None:
+            return False
+        if self.send_q.qsize() > _QUEUED_AT_MOST:
+            log.error("switch %s takes nothing: closing its connection", self.address)
+            self.close()
+            return False
+        self.send_q.put((buf, close_socket))
+        return True
+
+    def _send_loop(self) -> None:
+        try:
+            while self.state != DEAD_DISPATCHER:
+                buf, close = self.send_q.get()
+                chunks = [buf]
+                while not close and self.send_q.qsize() and len(chunks) < _MESSAGES_PER_TURN:
+                    buf, close = self.send_q.get()
+                    chunks.append(buf)
+                self.socket.sendall(b"".join(chunks))
+                if close:
+                    break
+        except OSError as error:
+            log.info("sending to switch %s failed: %s", self.address, error)
+        finally:
+            self.send_q = None
+            self._close_write()
+
+    def _recv_loop(self) -> None:
+        try:
+            self._receive()
+        finally:
+            self.socket.close()
+
+    def _receive(self) -> None:
+        pending = bytearray()
+        while self.state != DEAD_DISPATCHER:
+            try:
+                received = self.socket.recv(_SENT_AT_ONCE)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if not received:
+                return
+            pending += received
+            if not self._take_messages(pending):
+                log.error("switch %s sent a message of impossible length: closing its connection", self.address)
+                return
+
+    def _take_messages(self, pending: bytearray) -> bool:
+        """Handle the whole messages at the start of the buffer; False when it cannot be OpenFlow."""
+        count = start = 0
+        while len(pending) - start >= 8:
+            length = int.from_bytes(pending[start + 2 : start + 4])
+            if length < 8:
+                return False
+            if len(pending) - start < length:
+                break
+            self._take(bytes(pending[start : start + length]))
+            start += length
+            count += 1
+            if count % _MESSAGES_PER_TURN == 0:
+                hub.sleep(0)
+        del pending[:start]
+        return True
+
+    def _take(self, message: bytes) -> None:
+        version, kind, xid = message[0], message[1], int.from_bytes(message[4:8])
+        if self.state == MAIN_DISPATCHER and self.sink is not None and _is_ours(kind, xid, message):
+            type(self).sink(self, kind, xid, message)  # type: ignore[misc]
+            return
+        parsed = _controller.ofproto_parser.msg(self, version, kind, len(message), xid, bytearray(message))
+        if parsed is None:
+            return
+        event = ofp_event.ofp_msg_to_ev(parsed)
+        self.ofp_brick.send_event_to_observers(event, self.state)
+        for handle in self.ofp_brick.get_handlers(event):
+            if self.state in handle.callers[event.__class__].dispatchers:
+                handle(event)
+
+
+def _is_ours(kind: int, xid: int, message: bytes) -> bool:
+    if kind == TYPE_PACKET_IN:
+        return len(message) >= _COOKIE.stop and purpose_of(int.from_bytes(message[_COOKIE])) is not None
+    if kind in (TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY):
+        return xid & 0xFF000000 == OUR_XID
+    return kind == TYPE_ERROR and (xid == 0 or xid & 0xFF000000 == OUR_XID)
+
+
+def _serve_switch(socket: Any, address: Any) -> None:
+    """What the framework calls for each connection, with our Datapath; one broken switch must not end the others."""
+    with contextlib.closing(Datapath(socket, address)) as datapath:
+        try:
+            datapath.serve()
+        except Exception:
+            log.exception("the connection of switch %s failed", address)
+
+
+_controller.datapath_connection_factory = _serve_switch
+
+
+def start(listen: tuple[str, int], applications: list[str], sink: Sink, contexts: dict[str, object]) -> list[Any]:
+    """Load the handshake application, ours and the user's, and listen for switches. Returns the greenlets that serve."""
+    Datapath.sink = staticmethod(sink)  # type: ignore[assignment]
+    _cfg.CONF([], project="resetlb", default_config_files=[])
+    for option, value in {
+        "ofp_listen_host": listen[0], "ofp_tcp_listen_port": listen[1],
+        # A half-open control channel is noticed within 20 s.
+        "echo_request_interval": 5.0, "maximum_unreplied_echo_requests": 3,
+    }.items():  # fmt: skip
+        _cfg.CONF.set_override(option, value)
+    manager = app_manager.AppManager.get_instance()
+    manager.load_apps([f"{_PACKAGE}.controller.ofp_handler", *applications])
+    shared = manager.create_contexts()
+    return list(manager.instantiate_apps(**shared, **contexts))

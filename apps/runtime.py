@@ -1,0 +1,167 @@
+"""Feeds the core and carries out what it decides: events in, messages and records out. Everything runs on one hub."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import eventlet
+from eventlet import tpool
+
+from apps import codec
+from apps.openflow import OUR_XID, TYPE_BARRIER_REPLY, TYPE_ERROR, TYPE_PACKET_IN, hub
+from controller import decisions as do
+from controller.api.stream import EventRing
+from controller.api.times import rfc3339
+from controller.core import Core
+from controller.events import BarrierReplied, Event, FlowCounted, PacketSeen, SwitchRefused, Tick
+from controller.flows import purpose_of
+from controller.store import Store, StoreError
+
+log = logging.getLogger("resetlb")
+
+SHORTEST_SLEEP_S = 0.002
+_COUNT_XID = OUR_XID | 0x00C00000
+
+
+class Runtime:
+    """One core, its switches, its store and its clock."""
+
+    def __init__(self, core: Core, records: Store, ring: EventRing) -> None:
+        """Make a runtime. `records` is a connection to the store of its own: a thread writes on it."""
+        self.core = core
+        self.datapaths: dict[int, Any] = {}
+        self.ring = ring
+        self._records = records
+        # The wall clock at the start, then steady: a clock that is set back must not stretch a deadline.
+        self._epoch = time.time() - time.monotonic()
+        self._asleep = eventlet.event.Event()
+        self._unwritten: list[tuple[str, str, object | None]] = []
+        self._to_write = eventlet.event.Event()
+        self._to_read = eventlet.event.Event()
+        self._counting: dict[int, FlowCounted] = {}
+
+    def now(self) -> float:
+        """Seconds since the epoch on a clock that never steps."""
+        return self._epoch + time.monotonic()
+
+    def start(self) -> None:
+        """Start the timer and the writer."""
+        hub.spawn(self._tick_forever)
+        hub.spawn(self._write_forever)
+
+    # --- events in -------------------------------------------------------------------------------------------------------------
+
+    def submit(self, event: Event) -> None:
+        """Hand a fact to the core and carry out what follows. Does not yield."""
+        decisions = self.core.handle(event, self.now())
+        if decisions:
+            self._apply(decisions)
+            _signal(self._asleep)
+
+    def on_message(self, datapath: Any, kind: int, xid: int, message: bytes) -> None:
+        """A message of ours, as bytes."""
+        dpid = datapath.id
+        if kind == TYPE_PACKET_IN:
+            packet_in = codec.decode_packet_in(message)
+            purpose = purpose_of(packet_in[1]) if packet_in else None
+            if packet_in and purpose is not None:
+                self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3]))
+        elif kind == TYPE_BARRIER_REPLY:
+            self.submit(BarrierReplied(dpid, xid & 0xFFFFFF))
+        elif kind == TYPE_ERROR:
+            self.submit(
+                SwitchRefused(dpid, int.from_bytes(message[8:10]), int.from_bytes(message[10:12]), message[12:])
+            )
+        elif xid & 0xFFFF0000 == _COUNT_XID:
+            self._counted(dpid, xid & 0xFF, message)
+        else:
+            datapath.handshake.on_reply(message)
+
+    def _counted(self, dpid: int, table_id: int, message: bytes) -> None:
+        """Parts of a statistics reply add up until the one without the MORE flag."""
+        counted = self._counting.setdefault(dpid << 8 | table_id, FlowCounted(dpid, table_id, {}))
+        for _, cookie, packets, _ in codec.decode_flow_counters(message[16:]):
+            counted.packets[cookie] = counted.packets.get(cookie, 0) + packets
+        if not codec.more_follows(message):
+            del self._counting[dpid << 8 | table_id]
+            self.submit(counted)
+
+    def _tick_forever(self) -> None:
+        """Sleep until the core's next deadline, or until something was decided: then it may be nearer."""
+        while True:
+            self._asleep = eventlet.event.Event()
+            with eventlet.Timeout(max(SHORTEST_SLEEP_S, self.core.next_deadline(self.now()) - self.now()), False):
+                self._asleep.wait()
+            hub.sleep(SHORTEST_SLEEP_S)
+            if self.core.next_deadline(self.now()) > self.now():
+                continue
+            try:
+                self.submit(Tick())
+            except Exception:
+                log.exception("the core failed on a tick")
+                hub.sleep(1)
+
+    # --- decisions out ---------------------------------------------------------------------------------------------------------
+
+    def _apply(self, decisions: list[do.Decision]) -> None:
+        outgoing: dict[int, list[bytes]] = {}
+        for decision in decisions:
+            if isinstance(decision, do.Persist):
+                self._unwritten.append((decision.namespace, decision.key, decision.value))
+            elif isinstance(decision, do.Announce):
+                self._announce(decision)
+            elif isinstance(decision, do.RequestCounters):
+                outgoing.setdefault(decision.dpid, []).append(
+                    codec.request_flows(decision.table_id, _COUNT_XID | decision.table_id)
+                )
+            elif isinstance(decision, do.Barrier):
+                outgoing.setdefault(decision.dpid, []).append(
+                    codec.encode(do.Barrier(decision.dpid, OUR_XID | decision.token))
+                )
+            else:
+                outgoing.setdefault(decision.dpid, []).append(codec.encode(decision))
+        for dpid, messages in outgoing.items():
+            datapath = self.datapaths.get(dpid)
+            if datapath is not None:
+                datapath.send(b"".join(messages))
+        if self._unwritten:
+            _signal(self._to_write)
+
+    def _announce(self, announcement: do.Announce) -> None:
+        log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": announcement.fields})
+        document = {"time": rfc3339(self.now()), "text": announcement.text, **announcement.fields}
+        self.ring.append(announcement.kind, document)
+        _signal(self._to_read)
+
+    def wait_for_announcement(self, timeout_s: float) -> None:
+        """Block the calling greenlet until something is announced, or so long."""
+        if self._to_read.ready():
+            self._to_read = eventlet.event.Event()
+        with eventlet.Timeout(timeout_s, False):
+            self._to_read.wait()
+
+    # --- the store -------------------------------------------------------------------------------------------------------------
+
+    def _write_forever(self) -> None:
+        """Records are written in batches by a thread: the disk never delays a flow rule."""
+        while True:
+            self._to_write.wait()
+            self._to_write = eventlet.event.Event()
+            batch, self._unwritten = self._unwritten, []
+            try:
+                tpool.execute(self._records.write, batch)
+            except StoreError as error:
+                log.error("state could not be saved and would be lost by a restart: %s", error)
+
+    def close(self) -> None:
+        """Write what is left; flows stay on the switches."""
+        with self._records:
+            if self._unwritten:
+                self._records.write(self._unwritten)
+
+
+def _signal(event: Any) -> None:
+    if not event.ready():
+        event.send()

@@ -1,0 +1,338 @@
+"""The running controller as the API sees it: questions are answered from the core, changes go in as events."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from apps.explain import explain
+from apps.runtime import Runtime
+from controller.api.service import (
+    Cause,
+    ConflictError,
+    HealthReport,
+    JsonObject,
+    LoadState,
+    Measurement,
+    MemberStatus,
+    Page,
+    QuarantineEntry,
+    ResetSelection,
+    StreamEvent,
+)  # fmt: skip
+from controller.api.times import rfc3339
+from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup
+from controller.events import LoadReported, PolicyChanged
+from controller.policy import Automation, Policy, PolicyError, Problem
+from controller.reconcile import Installed, reconcile
+from controller.resets import ResetRecord
+from controller.topology import Endpoint
+
+_FLAG_NAMES = ((0x02, "S"), (0x10, "A"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x20, "U"))
+
+
+def address_text(address: int) -> str:
+    """Dotted IPv4."""
+    return str(ipaddress.IPv4Address(address))
+
+
+def endpoint_text(endpoint: Endpoint) -> str:
+    """A port of a switch as `"0000000000000011:3"`."""
+    return f"{endpoint[0]:016x}:{endpoint[1]}"
+
+
+def _mac(mac: int) -> str:
+    return mac.to_bytes(6, "big").hex(":")
+
+
+class RunningController:
+    """Implements `controller.api.service.Service`."""
+
+    def __init__(self, runtime: Runtime, version: str) -> None:
+        self.runtime = runtime
+        self.core = runtime.core
+        self.version = version
+
+    # --- policy ----------------------------------------------------------------------------------------------------------------
+
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.core.policy
+
+    def apply_policy(self, policy: Policy) -> None:
+        """Take a policy in. Raises PolicyError for what the data plane cannot do."""
+        check_feasible(policy)
+        self.runtime.submit(PolicyChanged(policy))
+
+    def plan_policy(self, policy: Policy) -> Sequence[JsonObject]:
+        """The flow rules and groups a policy would change, by switch."""
+        check_feasible(policy)
+        now = self.runtime.now()
+        plan = self.core.plan(now, self.core.services.preview(policy, now))
+        changes: list[JsonObject] = []
+        for dpid, installed in self.core.installed.items():
+            copy = Installed(dict(installed.flows), dict(installed.groups), dict(installed.meters))
+            before = self.core.wanted[dpid].flows
+            for decision in reconcile(dpid, copy, plan.for_switch(dpid)):
+                changes.append({"dpid": f"{dpid:016x}", **_change(decision, before)})
+        return changes
+
+    def automation(self) -> Automation:
+        """How far the controller acts by itself."""
+        return self.core.policy.automation
+
+    def set_automation(self, automation: Automation) -> None:
+        """Change it: a change of the policy like any other."""
+        self.apply_policy(self.core.policy.model_copy(update={"automation": automation}))
+
+    # --- fabric ----------------------------------------------------------------------------------------------------------------
+
+    def health(self) -> HealthReport:
+        """How many switches are connected."""
+        connected = sum(1 for switch in self.core.topology.switches.values() if switch.connected)
+        return HealthReport(connected, None if connected else "no switch is connected")
+
+    def ready(self) -> bool:
+        """Whether a switch is connected and reconciled."""
+        return bool(self.core.installed)
+
+    def switches(self) -> Sequence[JsonObject]:
+        """Every switch known; `reconciled` once it has what it shall have."""
+        return [
+            {
+                "dpid": f"{switch.dpid:016x}",
+                "connected": switch.connected,
+                "reconciled": switch.dpid in self.core.installed,
+                "zone": switch.zone,
+                "flows": len(self.core.wanted[switch.dpid].flows) if switch.dpid in self.core.wanted else 0,
+                "ports": [
+                    {"port_no": port.port_no, "name": port.name, "up": port.up} for port in switch.ports.values()
+                ],
+            }
+            for switch in self.core.topology.switches.values()
+        ]
+
+    def links(self) -> Sequence[JsonObject]:
+        """Every direction of every usable link. What nobody measured is null, never 0."""
+        capacities = {(link.src, link.dst): link.capacity_bps for link in self.core.policy.links.capacities}
+        return [
+            {
+                "src": {"dpid": f"{near[0]:016x}", "port_no": near[1]},
+                "dst": {"dpid": f"{far[0]:016x}", "port_no": far[1]},
+                "capacity_bps": capacities.get(
+                    (endpoint_text(near), endpoint_text(far)), self.core.policy.links.default_capacity_bps
+                ),
+                "utilisation_pct": None,
+                "loss_pct": None,
+                "delay_ms": None,
+                "queue_drops": None,
+            }
+            for near, far in self.core.topology.usable_links()
+        ]
+
+    def hosts(self) -> Sequence[JsonObject]:
+        """Every station learnt."""
+        return [
+            {
+                "address": address_text(host.ip),
+                "mac": _mac(host.mac),
+                "dpid": f"{host.dpid:016x}",
+                "port_no": host.port_no,
+            }
+            for host in self.core.topology.hosts.values()
+        ]
+
+    def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
+        """Where a TCP connection would go and why."""
+        return explain(self.core, self.runtime.now(), src, dst, src_port, dst_port)
+
+    # --- members and resets ----------------------------------------------------------------------------------------------------
+
+    def member_status(self, pool: str, member: str) -> MemberStatus:
+        """What is observed of a member."""
+        state = self.core.services.pools.members[pool, member]
+        now = self.runtime.now()
+        weight = state.effective_weight(now, self.core.services.pools.settings[pool].slow_start_s)
+        vips = [name for name, vip in self.core.policy.vips.items() if vip.pool == pool]
+        ejection = state.ejection
+        opened, closed, kinds = 0, 0, {}
+        rate = 0.0
+        for vip in vips:
+            opened += self.core.counters.total("handshake", vip, member) or 0
+            closed += self._ended(vip, member)
+            rate += self.core.counters.rate("handshake", vip, member) or 0.0
+            for kind in ("refused", "aborted-by-member", "aborted-by-client"):
+                kinds[kind] = kinds.get(kind, 0.0) + (self.core.counters.rate("reset", vip, member, kind) or 0.0)
+        return MemberStatus(
+            health=state.health.value, effective_weight=weight, ejected_until=ejection.until if ejection else None,
+            connections_active=max(0, opened - closed), connections_per_s=round(rate, 2),
+            resets_per_s={kind: round(value, 2) for kind, value in kinds.items()}, handshake_ms=state.handshake_ms, load=state.load,
+        )  # fmt: skip
+
+    def _ended(self, vip: str, member: str) -> int:
+        """Connections that said FIN, or were aborted."""
+        kinds = [
+            ("closed", vip, member),
+            *(("reset", vip, member, kind) for kind in ("aborted-by-member", "aborted-by-client")),
+        ]
+        return sum(self.core.counters.total(*kind) or 0 for kind in kinds)
+
+    def report_load(self, pool: str, member: str, load: float, state: LoadState) -> None:
+        """Take in an agent's report."""
+        self.runtime.submit(LoadReported(pool, member, load, state))
+
+    def resets(self, selection: ResetSelection, limit: int, cursor: str | None) -> Page:
+        """Sampled resets, newest first; the cursor is a record's serial number."""
+        if cursor is not None and not cursor.isdecimal():
+            raise ValueError("not a cursor of this list")
+        before = None if cursor is None else int(cursor)
+        items: list[JsonObject] = []
+        for record in self.core.resets.newest():
+            if before is not None and record.serial >= before:
+                continue
+            document = self._reset(record)
+            if not _selected(document, record, selection):
+                continue
+            if len(items) == limit:
+                return Page(items, str(items[-1]["serial"]))
+            items.append(document)
+        return Page(items)
+
+    def _reset(self, record: ResetRecord) -> JsonObject:
+        segment = record.segment
+        member = self.core.services.member(record.member)
+        return {
+            "serial": record.serial, "time": rfc3339(record.time), "dpid": f"{record.dpid:016x}",
+            "vip": self.core.services.vip_name(record.vip), "member": f"{member.pool}/{member.policy.name}" if member else None,
+            "client": address_text(record.connection.src), "client_port": record.connection.src_port,
+            "destination": address_text(record.connection.dst), "destination_port": record.connection.dst_port,
+            "sender": record.sender.value, "entry_port": endpoint_text(record.entry) if record.entry else None,
+            "stage": record.stage.value, "kind": record.kind.value, "ttl": segment.ttl, "flags": _flags(segment.flags),
+            "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated, "cause": None,
+        }  # fmt: skip
+
+    # --- incidents and quarantine: no diagnosis yet, so there are none ----------------------------------------------------------
+
+    def incidents(self, state: Literal["open", "closed"] | None) -> Sequence[JsonObject]:
+        """Incidents, newest first."""
+        return []
+
+    def incident(self, incident_id: str) -> JsonObject | None:
+        """One incident."""
+        return None
+
+    def label_incident(self, incident_id: str, cause: Cause) -> JsonObject:
+        """Note an operator's cause."""
+        raise ConflictError(f"there is no incident {incident_id}")
+
+    def revert_incident(self, incident_id: str) -> JsonObject:
+        """Undo an incident's actions."""
+        raise ConflictError(f"there is no incident {incident_id}")
+
+    def quarantine(self) -> Sequence[JsonObject]:
+        """Quarantine entries."""
+        return []
+
+    def add_quarantine(self, entry: QuarantineEntry) -> JsonObject:
+        """Quarantine a client."""
+        raise ConflictError("quarantine is not available in this version")
+
+    def remove_quarantine(self, entry_id: str) -> bool:
+        """End a quarantine."""
+        return False
+
+    def rule_hits(self) -> Mapping[str, int]:
+        """Packets matched by each firewall rule."""
+        return {}
+
+    def firewall_log(self, limit: int, cursor: str | None) -> Page:
+        """Logged verdicts."""
+        return Page([])
+
+    # --- events and metrics ----------------------------------------------------------------------------------------------------
+
+    def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
+        """The event stream."""
+        return self.runtime.ring.follow(last_event_id, self.runtime.wait_for_announcement)
+
+    def measurements(self) -> Iterable[Measurement]:
+        """Exact counts, by VIP and member."""
+        for counted, total in self.core.counters.totals().items():
+            if counted[0] == "reset" and len(counted) == 4:
+                labels = dict(zip(("vip", "member", "kind"), counted[1:], strict=True))
+                yield Measurement(
+                    "resets", "TCP resets of connections to a VIP, by flow counters", "counter", total, labels
+                )
+            elif counted[0] == "handshake" and len(counted) == 3:
+                labels = {"vip": counted[1], "member": counted[2]}
+                yield Measurement("handshakes", "SYN-ACKs of members", "counter", total, labels)
+            elif counted[0] == "injected":
+                yield Measurement("resets_injected", "TCP resets that did not enter at their sender's port", "counter", total,
+                                  {"port_no": counted[1]})  # fmt: skip
+
+
+def check_feasible(policy: Policy) -> None:
+    """Raise PolicyError for what is valid but not carried out by this version's data plane."""
+    problems = [
+        Problem(("pools", pool, "members", index, "address"), "IPv6 members are not supported yet")
+        for pool, settings in policy.pools.items()
+        for index, member in enumerate(settings.members)
+        if ":" in member.address
+    ]
+    problems += [
+        Problem(("vips", name, "address"), "IPv6 VIPs are not supported yet")
+        for name, vip in policy.vips.items()
+        if ":" in vip.address
+    ]
+    if policy.firewall.rules or policy.firewall.default != "allow":
+        problems.append(Problem(("firewall",), "firewall rules are not supported yet"))
+    if problems:
+        raise PolicyError(problems)
+
+
+def _change(decision: object, before: Mapping[int, Any]) -> JsonObject:
+    match decision:
+        case InstallFlow(entry=entry):
+            return {"change": "add", "table": entry.table_id, "priority": entry.priority, "match": _fields(entry)}
+        case RemoveFlow(cookie=cookie, table_id=table_id):
+            entry = before.get(cookie)
+            return {
+                "change": "remove",
+                "table": table_id,
+                "cookie": f"{cookie:016x}",
+                "match": _fields(entry) if entry else None,
+            }
+        case SetGroup(entry=group):
+            return {
+                "change": "group",
+                "group": f"{group.group_id:#x}",
+                "weights": [bucket.weight for bucket in group.buckets],
+            }
+        case RemoveGroup(group_id=group_id):
+            return {"change": "remove-group", "group": f"{group_id:#x}"}
+    return {"change": type(decision).__name__}
+
+
+def _fields(entry: Any) -> dict[str, str]:
+    return {
+        name: f"{value[0]:#x}/{value[1]:#x}" if isinstance(value, tuple) else f"{value:#x}"
+        for name, value in entry.match.fields
+    }
+
+
+def _flags(flags: int) -> str:
+    return "".join(name for bit, name in _FLAG_NAMES if flags & bit)
+
+
+def _selected(document: JsonObject, record: ResetRecord, selection: ResetSelection) -> bool:
+    return (
+        (selection.since is None or record.time >= selection.since)
+        and (selection.vip is None or document["vip"] == selection.vip)
+        and (
+            selection.member is None
+            or selection.member in (document["member"], (document["member"] or "").partition("/")[2])
+        )
+        and (selection.client is None or document["client"] == selection.client)
+        and (selection.cause is None or document["cause"] == selection.cause)
+    )

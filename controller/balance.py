@@ -1,0 +1,146 @@
+"""Tables 4, 8 and 9: a new connection to a VIP gets a member, and keeps it.
+
+One select group per VIP and edge switch. A bucket commits the connection with its translation and its mark, so from then on the
+tracker pins it: a changed group moves new connections only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from controller.flows import (
+    IN_PORT,
+    Action,
+    Bucket,
+    Connection,
+    Ct,
+    FlowEntry,
+    GroupEntry,
+    Learn,
+    Move,
+    Nat,
+    Output,
+    Punt,
+    Purpose,
+    Resubmit,
+    SetField,
+    ToGroup,
+    match,
+)  # fmt: skip
+from controller.frames import vip_mac
+from controller.pipeline import ICMP, IPV4, KNOWN, MARK_ALL, TCP, Meter, Table, mark
+
+VIP_GROUP = 0x1000_0000
+ECHO_REQUEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A member that new connections may be given, with its share."""
+
+    number: int
+    address: int
+    port: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A VIP as an edge switch sees it: its choices in order. An empty tuple means nobody can serve it."""
+
+    number: int
+    address: int
+    port: int
+    choices: tuple[Choice, ...]
+    redispatch: bool
+    affinity_timeout_s: int = 0
+
+    @property
+    def group_id(self) -> int:
+        """The group of this VIP on every switch."""
+        return VIP_GROUP | self.number
+
+
+def pin(zone: int, service: Service, choice: Choice) -> Ct:
+    """Commit a connection to this member."""
+    value = mark(service.number, choice.number, service.redispatch)
+    nat = Nat("dst", choice.address, (choice.port, choice.port))
+    return Ct(zone, Table.ROUTE, commit=True, nat=nat, mark=(value, MARK_ALL))
+
+
+def group(zone: int, service: Service) -> GroupEntry:
+    """The select group; a member of weight 0 has no bucket."""
+    buckets = []
+    for choice in service.choices:
+        actions: tuple[Action, ...] = (pin(zone, service, choice),)
+        if service.affinity_timeout_s:
+            actions = (_remember(service, choice), *actions)
+        buckets.append(Bucket(actions, choice.weight))
+    return GroupEntry(service.group_id, "select", tuple(buckets))
+
+
+def _remember(service: Service, choice: Choice) -> Learn:
+    """The same client gets the same member while it keeps coming: the switch learns it, with the member's number as the cookie."""
+    constants = (("eth_type", IPV4), ("ip_proto", TCP), ("ipv4_dst", service.address), ("tcp_dst", service.port))
+    return Learn(Table.AFFINITY, 10, affinity_cookie(service.number, choice.number), service.affinity_timeout_s, ("ipv4_src",), constants,
+                 ("reg1", choice.number))  # fmt: skip
+
+
+def affinity_cookie(vip: int, member: int) -> int:
+    """Cookie of what switches learnt for a (VIP, member): named, so an ejection can remove it."""
+    return Purpose.AFFINITY << 56 | vip << 16 | member
+
+
+def entries(zone: int, services: Iterable[Service]) -> Iterator[FlowEntry]:
+    """Tables 4, 8 and 9 of one edge switch."""
+    services = list(services)
+    for service in services:
+        yield from _vip(zone, service)
+    for address in sorted({service.address for service in services}):
+        yield _echo(address)
+        yield FlowEntry(Table.BALANCE, 90, match(eth_type=IPV4, ipv4_dst=address), Purpose.BALANCE)
+    commit = Ct(zone, commit=True, mark=(KNOWN, KNOWN))
+    yield FlowEntry(Table.BALANCE, 10, match(eth_type=IPV4), Purpose.BALANCE, (commit,), goto=Table.ROUTE)
+
+
+def _vip(zone: int, service: Service) -> Iterator[FlowEntry]:
+    to_vip = match(eth_type=IPV4, ip_proto=TCP, ipv4_dst=service.address, tcp_dst=service.port)
+    if not service.choices:
+        # Nobody left: the controller refuses the SYN, as a host without a listener would, rather than let the client hang.
+        yield FlowEntry(Table.BALANCE, 100, to_vip, Purpose.UNAVAILABLE, (Punt(Meter.HELD),))
+        return
+    counts = ("connection", str(service.number))
+    if not service.affinity_timeout_s:
+        yield FlowEntry(Table.BALANCE, 100, to_vip, Purpose.BALANCE, (ToGroup(service.group_id),), counts=counts)
+        return
+    lookup = (SetField("reg1", 0), Resubmit(Table.AFFINITY))
+    yield FlowEntry(Table.BALANCE, 100, to_vip, Purpose.BALANCE, lookup, goto=Table.PINNED, counts=counts)
+    fields = dict(to_vip.fields)
+    for choice in service.choices:
+        remembered = match(**fields, reg1=choice.number)
+        yield FlowEntry(Table.PINNED, 20, remembered, Purpose.BALANCE, (pin(zone, service, choice),))
+    yield FlowEntry(Table.PINNED, 10, match(**fields), Purpose.BALANCE, (ToGroup(service.group_id),))
+
+
+def _echo(address: int) -> FlowEntry:
+    """`ping` of a VIP is answered by the switch (RFC 1122 §3.2.2.6)."""
+    fields = match(eth_type=IPV4, ip_proto=ICMP, ipv4_dst=address, icmpv4_type=ECHO_REQUEST)
+    actions = (
+        Move("eth_src", "eth_dst", 48), SetField("eth_src", vip_mac(address)), Move("ipv4_src", "ipv4_dst", 32),
+        SetField("ipv4_src", address), SetField("icmpv4_type", 0), Output(IN_PORT),
+    )  # fmt: skip
+    return FlowEntry(Table.BALANCE, 110, fields, Purpose.BALANCE, actions)
+
+
+def redirect(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
+    """Actions that open a rebuilt SYN's connection on this member: straight into the tracker, so no cached flow can be stale."""
+    return (pin(zone, service, choice),)
+
+
+def connection_of(fields: dict[str, int]) -> Connection | None:
+    """The original tuple that a packet-in after `ct()` carries; None when the tracker did not know one."""
+    try:
+        return Connection(fields["ct_nw_src"], fields["ct_tp_src"], fields["ct_nw_dst"], fields["ct_tp_dst"])
+    except KeyError:
+        return None

@@ -1,0 +1,269 @@
+"""The core: `handle(event, now) -> decisions`. No framework, no socket, no clock.
+
+One owner: nothing else changes what is in here, and `handle` never yields, so there is no race to reason about. `now` is seconds
+on a clock that never steps back and is close to the wall clock (deadlines survive a restart).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from controller import mirror, tracking
+from controller.counting import Counters
+from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RequestCounters, SendPacket
+from controller.discovery import SETTLE_S, Discovery
+from controller.events import (
+    BarrierReplied,
+    Event,
+    FlowCounted,
+    LoadReported,
+    PacketSeen,
+    PolicyChanged,
+    PortChanged,
+    Restored,
+    SwitchConnected,
+    SwitchDisconnected,
+    SwitchRefused,
+    Tick,
+)  # fmt: skip
+from controller.flows import Output, Purpose, purpose_of
+from controller.numbering import Numbering
+from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
+from controller.plan import Plan
+from controller.policy import AutomationMode, Policy
+from controller.reaction import Reaction
+from controller.reconcile import Installed, Wanted, reconcile
+from controller.resets import Resets
+from controller.segments import read_segment
+from controller.services import Services
+from controller.topology import Host, Topology
+
+OFPP_TABLE = 0xFFFFFFF9
+COUNT_INTERVAL_S = 2.0
+COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS)
+GRACE_S = 60
+"""How long a switch that came back empty picks up connections it no longer knows."""
+MAX_ZONE = 0x7FFF
+DISCOVERY_GRACE_S = SETTLE_S + 0.2
+"""A switch that already forwards for us is not touched for this long: first find out what is around it."""
+
+
+class Core:
+    """Everything ResetLB knows and decides."""
+
+    def __init__(self, *, lldp_key: bytes, rng: random.Random, policy: Policy | None = None) -> None:
+        self.topology = Topology()
+        self.discovery = Discovery(self.topology, lldp_key)
+        self.zones = Numbering("zones", MAX_ZONE)
+        self.services = Services(
+            self.topology, Numbering("members", MEMBER_MASK), Numbering("vips", (1 << VIP_BITS) - 1)
+        )
+        self.resets = Resets()
+        self.counters = Counters()
+        self.reaction = Reaction(self.topology, self.services, self.resets, rng)
+        self.policy = policy or Policy()
+        self.installed: dict[int, Installed] = {}
+        self.wanted: dict[int, Wanted] = {}
+        self._stale: set[int] = set()
+        self._arriving: dict[int, tuple[float, Installed]] = {}
+        self._after: list[Decision] = []
+        """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
+        self._next_hold = 0.0
+        self._next_count = 0.0
+        self._handlers: dict[type, Callable[..., list[Decision]]] = {
+            Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
+            SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
+            BarrierReplied: self.reaction.on_barrier, FlowCounted: self._on_counted,
+            SwitchRefused: self._on_refused, LoadReported: self._on_load, Tick: self._on_tick,
+        }  # fmt: skip
+
+    def handle(self, event: Event, now: float) -> list[Decision]:
+        """What follows from a fact. The same events at the same times give the same decisions."""
+        decisions = self._handlers[type(event)](event, now)
+        if self.discovery.topology_changed or self.discovery.hosts_changed:
+            self._stale.update(self.installed)
+            self.discovery.topology_changed = self.discovery.hosts_changed = False
+        if self.services.changed(now):
+            self._stale.update(self.installed)
+        after = self._after + self.discovery.answers + self.reaction.barriers()
+        self._after, self.discovery.answers = [], []
+        return decisions + self._bring_up_to_date(now) + after
+
+    def next_deadline(self, now: float) -> float:
+        """When `Tick` is due at the latest."""
+        due = [
+            self.discovery.next_deadline(now),
+            self._next_count,
+            self.reaction.next_deadline(now),
+            self.services.next_deadline(now),
+        ]
+        due += [when for when, _ in self._arriving.values()]
+        if self.installed and self.holding:
+            due.append(self._next_hold)
+        return max(now, min(due))
+
+    # --- state that comes and goes ---------------------------------------------------------------------------------------------
+
+    def _on_restored(self, event: Restored, now: float) -> list[Decision]:
+        """What the last run knew: zones, numbers, hosts, links and ejections, before the first reconcile."""
+        values = event.values
+        self.zones.restore(values.get("zones", {}))
+        self.services.restore(values)
+        self.discovery.restore(values.get("hosts", {}), values.get("links", {}), values.get("zones", {}), now)
+        return []
+
+    def _on_policy(self, event: PolicyChanged, now: float) -> list[Decision]:
+        self.policy = event.policy
+        self.reaction.apply(event.policy)
+        recorded = self.services.apply(event.policy, now)
+        self._stale.update(self.installed)
+        hold = self._renew_hold(now) if self.holding else self._release_hold()
+        return [*recorded, *self._find_members(now), *hold]
+
+    def _on_connected(self, event: SwitchConnected, now: float) -> list[Decision]:
+        zone, recorded = self.zones.number(f"{event.dpid:016x}")
+        first = self.discovery.on_connected(event, zone, now)
+        flows = {cookie: table_id for table_id, cookie in event.flows}
+        installed = Installed(flows, dict.fromkeys(event.groups), dict.fromkeys(event.meters))
+        text = f"switch {event.dpid:016x} connected with {len(event.flows)} flow entries"
+        decisions = [*recorded, *first, Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "connected"})]
+        if any(purpose_of(cookie) for cookie in flows):
+            self._arriving[event.dpid] = now + DISCOVERY_GRACE_S, installed
+            return decisions
+        self._after += self._pick_up(event.dpid, zone, now)
+        return decisions + self._take_over(event.dpid, installed, now)
+
+    def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:
+        self.installed[dpid] = installed
+        self._stale.add(dpid)
+        self._after += self._hold_at(dpid) if self.holding else []
+        return self._find_members(now)
+
+    def _pick_up(self, dpid: int, zone: int, now: float) -> list[Decision]:
+        """A switch that has no entry of ours has no connections either: for a while, unknown ones are taken up."""
+        clients = [host.ip for host in self.topology.hosts_at(dpid)]
+        entries = tracking.pick_up(zone, self.services.ways(now), clients, GRACE_S) if clients else ()
+        return [InstallFlow(dpid, entry) for entry in entries]
+
+    def _on_disconnected(self, event: SwitchDisconnected, now: float) -> list[Decision]:
+        switch = self.topology.switches.get(event.dpid)
+        if switch is None or not switch.connected:
+            return []
+        switch.connected = False
+        self.installed.pop(event.dpid, None)
+        self._arriving.pop(event.dpid, None)
+        self._stale.discard(event.dpid)
+        text = f"switch {event.dpid:016x} disconnected; it forwards on its own"
+        return [Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "disconnected"})]
+
+    def _on_port(self, event: PortChanged, now: float) -> list[Decision]:
+        return self.discovery.on_port(event, now)
+
+    def _on_refused(self, event: SwitchRefused, now: float) -> list[Decision]:
+        """A switch did not take something: what it has is unknown until it is asked, which the adapter does by reconnecting."""
+        text = f"switch {event.dpid:016x} refused a message: type {event.error_type}, code {event.code}"
+        return [Announce("switch-error", text, {"dpid": f"{event.dpid:016x}", "message": event.message[:64].hex()})]
+
+    def _on_load(self, event: LoadReported, now: float) -> list[Decision]:
+        return self.services.on_load(event, now)
+
+    # --- packets ---------------------------------------------------------------------------------------------------------------
+
+    def _on_packet(self, event: PacketSeen, now: float) -> list[Decision]:
+        in_port = event.fields.get("in_port", 0)
+        if event.dpid not in self.topology.switches:
+            return []
+        if event.purpose is Purpose.LLDP:
+            return self.discovery.on_lldp(event.dpid, in_port, event.frame, now)
+        if event.purpose is Purpose.ARP:
+            return self.discovery.on_arp(event.dpid, in_port, event.frame, now)
+        segment = read_segment(event.frame)
+        if event.purpose is Purpose.LEARN:
+            return self._on_unknown_station(event, in_port, now)
+        if segment is None:
+            return []
+        return self.reaction.on_segment(event, segment, self.topology.switches[event.dpid].zone, now)
+
+    def _on_unknown_station(self, event: PacketSeen, in_port: int, now: float) -> list[Decision]:
+        """IP from a station not learnt yet: learn it, then let the packet in again, so its first connection waits for nothing."""
+        frame = event.frame
+        if len(frame) < 34 or frame[12:14] != b"\x08\x00":
+            return []
+        host = Host(int.from_bytes(frame[26:30]), int.from_bytes(frame[6:12]), event.dpid, in_port)
+        learnt = self.discovery.learn(host, now)
+        if self.discovery.hosts_changed:
+            self._after.append(SendPacket(event.dpid, frame, (Output(OFPP_TABLE),), in_port))
+        return learnt
+
+    # --- time ------------------------------------------------------------------------------------------------------------------
+
+    def _on_tick(self, _: Tick, now: float) -> list[Decision]:
+        decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
+        for dpid, (due, installed) in list(self._arriving.items()):
+            if now >= due:
+                del self._arriving[dpid]
+                decisions += self._take_over(dpid, installed, now)
+        if self.holding and now >= self._next_hold:
+            decisions += self._renew_hold(now)
+        if now >= self._next_count:
+            self._next_count = now + COUNT_INTERVAL_S
+            decisions += [RequestCounters(dpid, table) for dpid in self._edges() for table in COUNTED_TABLES]
+            decisions += self._find_members(now)
+        return decisions
+
+    @property
+    def holding(self) -> bool:
+        """Whether refusals are held at all: only while automation acts, and only where a pool wants it."""
+        enforcing = self.policy.automation.mode is AutomationMode.ENFORCE
+        return enforcing and any(pool.redispatch for pool in self.policy.pools.values())
+
+    def _edges(self) -> list[int]:
+        return [dpid for dpid in self.topology.edges() if dpid in self.installed]
+
+    def _renew_hold(self, now: float) -> list[Decision]:
+        """A modify does not reset a timer, an add does: while we live, refusals stay held (docs/pipeline.md)."""
+        self._next_hold = now + mirror.HOLD_RENEWAL_S
+        return [decision for dpid in self._edges() for decision in self._hold_at(dpid)]
+
+    def _hold_at(self, dpid: int) -> list[Decision]:
+        return [InstallFlow(dpid, mirror.hold())]
+
+    def _release_hold(self) -> list[Decision]:
+        cookie = mirror.hold().cookie
+        return [RemoveFlow(dpid, cookie, table_id=Table.HOLD) for dpid in self._edges()]
+
+    def _find_members(self, now: float) -> list[Decision]:
+        """Members nobody has heard of are asked for by ARP."""
+        return self.discovery.ask(
+            [address for address in self.services.addresses() if address not in self.topology.hosts], now
+        )
+
+    # --- counters --------------------------------------------------------------------------------------------------------------
+
+    def _on_counted(self, event: FlowCounted, now: float) -> list[Decision]:
+        wanted = self.wanted.get(event.dpid)
+        if wanted is not None:
+            meaning = {cookie: entry.counts for cookie, entry in wanted.flows.items() if entry.counts is not None}
+            self.counters.take(event, meaning, now)
+        return []
+
+    # --- switches --------------------------------------------------------------------------------------------------------------
+
+    def plan(self, now: float, services: Services | None = None) -> Plan:
+        """The plan of this moment; with other `services`, what would be planned with those."""
+        source = services or self.services
+        settled = {dpid: self.topology.host_ports(dpid, now, SETTLE_S) for dpid in self.topology.switches}
+        return Plan(self.topology, source.current(now), source.pairs(), source.probed(), source.probe_address, settled)
+
+    def _bring_up_to_date(self, now: float) -> list[Decision]:
+        """Reconcile the switches that something changed for."""
+        if not self._stale:
+            return []
+        plan = self.plan(now)
+        decisions: list[Decision] = []
+        for dpid in sorted(self._stale):
+            wanted = self.wanted[dpid] = plan.for_switch(dpid)
+            decisions += reconcile(dpid, self.installed[dpid], wanted)
+        self._stale.clear()
+        return decisions

@@ -1,0 +1,305 @@
+"""Learning the fabric: links from signed LLDP, hosts from ARP and IP, members by asking for them.
+
+A port is *settling* for `SETTLE_S` after it came up: it is neither a host's nor the fabric's until LLDP had time to cross it, so no
+host is learnt at a port that leads to a switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from controller import frames
+from controller.decisions import Announce, Decision, Persist, SendPacket
+from controller.events import Port, PortChanged, SwitchConnected
+from controller.flows import Output
+from controller.topology import MAX_HOSTS_PER_PORT, Endpoint, Host, Switch, Topology
+
+SETTLE_S = 0.6
+LLDP_INTERVAL_S = 5.0
+LLDP_FAST_S = 0.2
+LLDP_FAST_COUNT = 4
+LINK_TIMEOUT_S = 3.2 * LLDP_INTERVAL_S
+QUESTION_INTERVAL_S = 1.0
+MAX_QUESTIONS = 1024
+MOVE_ANSWER_S = 1.0
+
+
+@dataclass(slots=True)
+class _Move:
+    """An address that appeared elsewhere: it moves unless the old place still answers for it."""
+
+    host: Host
+    deadline: float
+
+
+@dataclass(slots=True)
+class Discovery:
+    """Keeps `topology` true. Every method returns what to send or record; `topology_changed` and `hosts_changed` say what is stale."""
+
+    topology: Topology
+    lldp_key: bytes
+    topology_changed: bool = False
+    hosts_changed: bool = False
+    answers: list[Decision] = field(default_factory=list)
+    """ARP answers that may go out once the flows to whom they name are in force."""
+    _link_seen: dict[Endpoint, float] = field(default_factory=dict)
+    _settling: dict[Endpoint, float] = field(default_factory=dict)
+    _next_lldp: dict[Endpoint, float] = field(default_factory=dict)
+    _lldp_sent: dict[Endpoint, int] = field(default_factory=dict)
+    _asked: dict[int, float] = field(default_factory=dict)
+    _waiting: dict[int, dict[int, Host]] = field(default_factory=dict)
+    _moves: dict[int, _Move] = field(default_factory=dict)
+
+    def restore(self, hosts: dict[str, object], links: dict[str, object], zones: dict[str, object], now: float) -> None:
+        """What the last run knew. Links must show themselves again within their timeout; hosts are believed until they move."""
+        for name, zone in zones.items():
+            if isinstance(zone, int):
+                self.topology.switches[int(name, 16)] = Switch(int(name, 16), zone)
+        for name, far in links.items():
+            dpid, _, port_no = name.partition(":")
+            if (
+                isinstance(far, list)
+                and int(far[0]) in self.topology.switches
+                and int(dpid, 16) in self.topology.switches
+            ):
+                self.topology.links[int(dpid, 16), int(port_no)] = int(far[0]), int(far[1])
+        for name, place in hosts.items():
+            if isinstance(place, list) and int(place[1]) in self.topology.switches:
+                host = Host(int(name, 16), int(place[0]), int(place[1]), int(place[2]))
+                self.topology.hosts[host.ip] = host
+        self._changed_links()
+
+    # --- switches and ports ----------------------------------------------------------------------------------------------------
+
+    def on_connected(self, event: SwitchConnected, zone: int, now: float) -> list[Decision]:
+        """Take a switch's ports; LLDP goes out of each at once."""
+        switch = self.topology.switches.setdefault(event.dpid, Switch(event.dpid, zone))
+        switch.connected = True
+        known = set(switch.ports)
+        for port in event.ports:
+            self._set_port(switch, port, now)
+        gone = known - {port.port_no for port in event.ports}
+        dropped = [decision for number in sorted(gone) for decision in self._drop_port(switch, number)]
+        self._changed_links()
+        return dropped + self.send_lldp(now, only=event.dpid)
+
+    def on_port(self, event: PortChanged, now: float) -> list[Decision]:
+        """A port changed: its links go down with it, and come back by LLDP."""
+        switch = self.topology.switches.get(event.dpid)
+        if switch is None:
+            return []
+        dropped: list[Decision] = []
+        if event.removed:
+            dropped = self._drop_port(switch, event.port.port_no)
+        else:
+            self._set_port(switch, event.port, now)
+        self._changed_links()
+        return dropped + self.send_lldp(now, only=event.dpid)
+
+    def _set_port(self, switch: Switch, port: Port, now: float) -> None:
+        before = switch.ports.get(port.port_no)
+        switch.ports[port.port_no] = port
+        if port.up and (before is None or not before.up):
+            switch.up_since[port.port_no] = now
+            self._settling[switch.dpid, port.port_no] = now + SETTLE_S
+            self._lldp_sent[switch.dpid, port.port_no] = 0
+            self._next_lldp[switch.dpid, port.port_no] = now
+
+    def _drop_port(self, switch: Switch, number: int) -> list[Decision]:
+        switch.ports.pop(number, None)
+        endpoint = switch.dpid, number
+        for known in (self._next_lldp, self._lldp_sent, self._settling):
+            known.pop(endpoint, None)
+        return self._forget_link(endpoint)
+
+    def _changed_links(self) -> None:
+        self.topology.changed()
+        self.topology_changed = True
+
+    # --- links -----------------------------------------------------------------------------------------------------------------
+
+    def send_lldp(self, now: float, only: int | None = None) -> list[Decision]:
+        """The LLDP frames that are due: often just after a port came up, then every `LLDP_INTERVAL_S`."""
+        sent: list[Decision] = []
+        for endpoint, due in self._next_lldp.items():
+            dpid, number = endpoint
+            switch = self.topology.switches[dpid]
+            if due > now or not switch.connected or not switch.ports[number].up or (only is not None and dpid != only):
+                continue
+            count = self._lldp_sent[endpoint] = self._lldp_sent.get(endpoint, 0) + 1
+            self._next_lldp[endpoint] = now + (LLDP_FAST_S if count < LLDP_FAST_COUNT else LLDP_INTERVAL_S)
+            sent.append(SendPacket(dpid, frames.lldp(self.lldp_key, dpid, number), (Output(number),)))
+        return sent
+
+    def on_lldp(self, dpid: int, in_port: int, frame: bytes, now: float) -> list[Decision]:
+        """A link is where a frame of ours came back in. One that is not signed by us says nothing."""
+        source = frames.read_lldp(self.lldp_key, frame)
+        here = dpid, in_port
+        if (
+            source is None
+            or source == here
+            or source[0] not in self.topology.switches
+            or dpid not in self.topology.switches
+        ):
+            return []
+        self._link_seen[source] = now
+        if self.topology.links.get(source) == here:
+            return []
+        self.topology.links[source] = here
+        self._changed_links()
+        self._forget_hosts(host for host in self.topology.hosts.values() if host.endpoint in (source, here))
+        decisions: list[Decision] = [_link_record(source, here)]
+        if here not in self.topology.links:
+            # Ask at once for the other direction: a link is used when both are known.
+            self._next_lldp[here] = now
+            decisions += self.send_lldp(now, only=dpid)
+        return decisions
+
+    def _forget_link(self, endpoint: Endpoint) -> list[Decision]:
+        far = self.topology.links.pop(endpoint, None)
+        self._link_seen.pop(endpoint, None)
+        if far is None:
+            return []
+        self._changed_links()
+        return [_link_record(endpoint, None)]
+
+    def _expire_links(self, now: float) -> list[Decision]:
+        """Links that LLDP no longer crosses. A switch that is away is not asked, so its links are kept: it still forwards."""
+        gone: list[Decision] = []
+        for source, here in list(self.topology.links.items()):
+            both = self.topology.switches[source[0]].connected and self.topology.switches[here[0]].connected
+            if not both:
+                self._link_seen[source] = now
+            elif now - self._link_seen.setdefault(source, now) > LINK_TIMEOUT_S:
+                gone += self._forget_link(source)
+        return gone
+
+    # --- hosts -----------------------------------------------------------------------------------------------------------------
+
+    def learn(self, host: Host, now: float) -> list[Decision]:
+        """An address was seen at a host port. A known one moves only when the old place no longer answers for it."""
+        switch = self.topology.switches.get(host.dpid)
+        if switch is None or not _is_host_address(host) or self.topology.is_fabric_port(host.endpoint):
+            return []
+        if now - switch.up_since.get(host.port_no, now) < SETTLE_S:
+            return []
+        known = self.topology.hosts.get(host.ip)
+        if known == host:
+            return []
+        if known is None or not self.topology.port_is_up(known.endpoint):
+            return self._bind(host)
+        if host.ip in self._moves:
+            return []
+        self._moves[host.ip] = _Move(host, now + MOVE_ANSWER_S)
+        return [SendPacket(known.dpid, frames.arp_question(host.ip), (Output(known.port_no),))]
+
+    def _bind(self, host: Host) -> list[Decision]:
+        at_port = sum(1 for other in self.topology.hosts.values() if other.endpoint == host.endpoint)
+        if at_port >= MAX_HOSTS_PER_PORT:
+            return [
+                Announce("host-refused", f"port {host.dpid:016x}:{host.port_no} already has {at_port} addresses", {})
+            ]
+        before = self.topology.hosts.get(host.ip)
+        self.topology.hosts[host.ip] = host
+        self.hosts_changed = True
+        record = Persist("hosts", f"{host.ip:08x}", [host.mac, host.dpid, host.port_no])
+        fields: dict[str, object] = {"ip": host.ip, "dpid": f"{host.dpid:016x}", "port_no": host.port_no}
+        kind = "host-learned" if before is None else "host-moved"
+        self.answers += [_arp_answer(host, asker) for asker in self._waiting.pop(host.ip, {}).values()]
+        return [record, Announce(kind, f"{kind} at {host.dpid:016x}:{host.port_no}", fields)]
+
+    def _forget_hosts(self, hosts: Iterable[Host]) -> None:
+        for host in list(hosts):
+            del self.topology.hosts[host.ip]
+            self.hosts_changed = True
+
+    def confirm(self, ip: int, endpoint: Endpoint) -> list[Decision]:
+        """The old place answered for an address that was about to move: the claim was false."""
+        move = self._moves.get(ip)
+        known = self.topology.hosts.get(ip)
+        if move is None or known is None or known.endpoint != endpoint:
+            return []
+        del self._moves[ip]
+        where = f"{move.host.dpid:016x}:{move.host.port_no}"
+        return [
+            Announce("spoof", f"{where} claims an address that lives at {known.dpid:016x}:{known.port_no}", {"ip": ip})
+        ]
+
+    def _finish_moves(self, now: float) -> list[Decision]:
+        decisions: list[Decision] = []
+        for ip, move in list(self._moves.items()):
+            if now >= move.deadline:
+                del self._moves[ip]
+                decisions += self._bind(move.host)
+        return decisions
+
+    # --- questions -------------------------------------------------------------------------------------------------------------
+
+    def on_arp(self, dpid: int, in_port: int, frame: bytes, now: float) -> list[Decision]:
+        """An ARP message that no flow answered: learn its sender, answer for whom we know, ask for whom we do not."""
+        message = frames.read_arp(frame)
+        if message is None:
+            return []
+        sender = Host(message.spa, message.sha, dpid, in_port)
+        decisions = self.confirm(sender.ip, sender.endpoint) + self.learn(sender, now)
+        if message.op != frames.ARP_REQUEST:
+            return decisions
+        target = self.topology.hosts.get(message.tpa)
+        if target is not None:
+            return decisions + ([_arp_answer(target, sender)] if target.endpoint != sender.endpoint else [])
+        waiting = self._waiting.setdefault(message.tpa, {}) if len(self._waiting) < MAX_QUESTIONS else {}
+        waiting[sender.ip] = sender
+        return decisions + self.ask([message.tpa], now)
+
+    def ask(self, addresses: Iterable[int], now: float) -> list[Decision]:
+        """Ask for addresses at every host port, each at most once a second: the fabric's own links carry none of it."""
+        due = [
+            address
+            for address in addresses
+            if now - self._asked.get(address, -QUESTION_INTERVAL_S) >= QUESTION_INTERVAL_S
+        ]
+        if len(self._asked) > MAX_QUESTIONS:
+            self._asked = {ip: when for ip, when in self._asked.items() if now - when < QUESTION_INTERVAL_S}
+        asked: list[Decision] = []
+        for address in due[:MAX_QUESTIONS]:
+            self._asked[address] = now
+            frame = frames.arp_question(address)
+            for switch in self.topology.switches.values():
+                ports = self.topology.host_ports(switch.dpid, now, SETTLE_S) if switch.connected else []
+                if ports:
+                    asked.append(SendPacket(switch.dpid, frame, tuple(Output(port) for port in ports)))
+        return asked
+
+    # --- time ------------------------------------------------------------------------------------------------------------------
+
+    def on_tick(self, now: float) -> list[Decision]:
+        """What is due: LLDP, links that went silent, moves that nobody disputed."""
+        settled = [endpoint for endpoint, deadline in self._settling.items() if now >= deadline]
+        for endpoint in settled:
+            del self._settling[endpoint]
+            self.topology_changed = True
+        return self.send_lldp(now) + self._expire_links(now) + self._finish_moves(now)
+
+    def next_deadline(self, now: float) -> float:
+        """When `on_tick` has something to do next."""
+        due = [now + LLDP_INTERVAL_S, *self._settling.values(), *(move.deadline for move in self._moves.values())]
+        due += [when for (dpid, _), when in self._next_lldp.items() if self.topology.switches[dpid].connected]
+        return max(now, min(due))
+
+
+def _is_host_address(host: Host) -> bool:
+    """Unicast, not unspecified, loopback or link-local-all-ones; a MAC that is one station's."""
+    first = host.ip >> 24
+    return (
+        0 < first < 224 and first != 127 and host.mac != 0 and not host.mac >> 40 & 1 and host.mac >> 16 != 0x0E524C42
+    )
+
+
+def _arp_answer(target: Host, asker: Host) -> Decision:
+    reply = frames.Arp(frames.ARP_REPLY, target.mac, target.ip, asker.mac, asker.ip)
+    return SendPacket(asker.dpid, frames.arp(reply, asker.mac), (Output(asker.port_no),))
+
+
+def _link_record(near: Endpoint, far: Endpoint | None) -> Decision:
+    return Persist("links", f"{near[0]:016x}:{near[1]}", None if far is None else list(far))

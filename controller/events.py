@@ -1,0 +1,130 @@
+"""What has happened: past facts for `Core.handle`. Nothing here decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.flows import Purpose
+
+if TYPE_CHECKING:
+    from controller.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a switch. `speed_bps` 0: not known."""
+
+    port_no: int
+    name: str
+    mac: int
+    up: bool
+    speed_bps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchConnected:
+    """A switch finished its handshake and said what it has. `flows` holds (table_id, cookie) of every installed entry."""
+
+    dpid: int
+    ports: tuple[Port, ...]
+    flows: frozenset[tuple[int, int]] = frozenset()
+    groups: frozenset[int] = frozenset()
+    meters: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchDisconnected:
+    """The control channel to a switch is gone; the switch keeps forwarding."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """A port came up, went down, appeared or (`removed`) disappeared."""
+
+    dpid: int
+    port: Port
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PacketSeen:
+    """A packet-in from an entry of ours. `fields` are the OXM/NXM fields of its match by name."""
+
+    dpid: int
+    purpose: Purpose
+    fields: dict[str, int]
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierReplied:
+    """Everything sent before the barrier with this token is in force."""
+
+    dpid: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCounted:
+    """Packet counts by cookie of one table, as the switch reports them (they lag about a second)."""
+
+    dpid: int
+    table_id: int
+    packets: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchRefused:
+    """A switch answered one of our messages with an error: what it has is no longer known to be what we want."""
+
+    dpid: int
+    error_type: int
+    code: int
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The policy in force is now this one."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReported:
+    """A member's agent said how loaded it is: 0 idle, 1 full; `state` is up, drain or down."""
+
+    pool: str
+    member: str
+    load: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the durable store held at start, by namespace and key."""
+
+    values: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; something may be due."""
+
+
+Event = (
+    SwitchConnected
+    | SwitchDisconnected
+    | PortChanged
+    | PacketSeen
+    | BarrierReplied
+    | FlowCounted
+    | SwitchRefused
+    | PolicyChanged
+    | LoadReported
+    | Restored
+    | Tick
+)

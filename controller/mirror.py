@@ -1,0 +1,114 @@
+"""Tables 3 and 7: every reset counted and shown to the controller, refusals held, and the stage of each connection kept in its mark.
+
+Stage bits are set by the segment that proves them, once per connection: the member's SYN-ACK, the first pushed data of each side,
+the first FIN. So a reset's own packet-in says how far its connection had come, and nothing is kept in the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from controller.flows import Ct, FlowEntry, Match, Punt, Purpose, Resubmit, match
+from controller.pipeline import (
+    ACK,
+    CLIENT_DATA_SEEN,
+    FIN,
+    FIN_SEEN,
+    IPV4,
+    MEMBER_DATA_SEEN,
+    PINNED_MASK,
+    PSH,
+    REDISPATCH,
+    RPL,
+    RST,
+    SYN,
+    SYN_ACK_SEEN,
+    TCP,
+    VIP_SHIFT,
+    Meter,
+    Table,
+)  # fmt: skip
+
+_FORWARD, _REPLY = (0, RPL), (RPL, RPL)
+HOLD_S = 2
+"""How long refusals stay held after the controller fell silent: afterwards they pass as if it were not there."""
+HOLD_RENEWAL_S = 0.5
+
+
+class Pinned(NamedTuple):
+    """A (VIP, member) pair whose resets are counted apart: numbers as in `ct_mark`, names as in the policy."""
+
+    vip: int
+    member: int
+    vip_name: str
+    member_name: str
+
+
+def _tcp(**fields: int | tuple[int, int]) -> Match:
+    return match(eth_type=IPV4, ip_proto=TCP, **fields)
+
+
+def _mark(bits: int, mask: int, pinned: int | None) -> tuple[int, int]:
+    return (bits, mask) if pinned is None else (bits | pinned, mask | PINNED_MASK)
+
+
+def _resets(zone: int, priority: int, pinned: int | None, names: tuple[str, ...]) -> Iterator[FlowEntry]:
+    """The reset entries for one pair, or for all other connections (`pinned` None)."""
+    a_reset, mirror = (RST, RST), (Punt(Meter.MIRROR),)
+    kinds = (
+        ("refused", _REPLY, 0),
+        ("aborted-by-member", _REPLY, SYN_ACK_SEEN),
+    )
+    for kind, direction, stage in kinds:
+        fields = _tcp(tcp_flags=a_reset, ct_state=direction, ct_mark=_mark(stage, SYN_ACK_SEEN, pinned))
+        actions = () if kind == "refused" else mirror
+        goto = Table.HOLD if kind == "refused" else Table.ROUTE
+        yield FlowEntry(Table.RESETS, priority, fields, Purpose.RESET, actions, goto, counts=("reset", *names, kind))
+    pair = {} if pinned is None else {"ct_mark": (pinned, PINNED_MASK)}
+    fields = _tcp(tcp_flags=a_reset, ct_state=_FORWARD, **pair)
+    yield FlowEntry(
+        Table.RESETS,
+        priority,
+        fields,
+        Purpose.RESET,
+        mirror,
+        Table.ROUTE,
+        counts=("reset", *names, "aborted-by-client"),
+    )
+    handshake = _tcp(tcp_flags=(SYN | ACK, SYN | ACK), ct_state=_REPLY, ct_mark=_mark(0, SYN_ACK_SEEN, pinned))
+    yield FlowEntry(Table.RESETS, priority, handshake, Purpose.STAGE, (_seen(zone, SYN_ACK_SEEN),), Table.ROUTE,
+                    counts=("handshake", *names))  # fmt: skip
+    closing = _tcp(tcp_flags=(FIN, FIN), ct_mark=_mark(0, FIN_SEEN, pinned))
+    yield FlowEntry(
+        Table.RESETS,
+        priority - 2,
+        closing,
+        Purpose.STAGE,
+        (_seen(zone, FIN_SEEN),),
+        Table.ROUTE,
+        counts=("closed", *names),
+    )
+
+
+def _seen(zone: int, bit: int) -> Ct:
+    """Set a stage bit of the connection; the packet itself goes on as it is."""
+    return Ct(zone, commit=True, mark=(bit, bit))
+
+
+def watch(zone: int, pairs: Iterable[Pinned]) -> Iterator[FlowEntry]:
+    """Table 3, and what table 7 does while nothing is held."""
+    for pair in pairs:
+        yield from _resets(zone, 90, pair.vip << VIP_SHIFT | pair.member, (pair.vip_name, pair.member_name))
+    yield from _resets(zone, 50, None, ())
+    for direction, bit in ((_FORWARD, CLIENT_DATA_SEEN), (_REPLY, MEMBER_DATA_SEEN)):
+        data = _tcp(tcp_flags=(PSH, PSH), ct_state=direction, ct_mark=(0, bit))
+        yield FlowEntry(Table.RESETS, 40, data, Purpose.STAGE, (_seen(zone, bit),), Table.ROUTE)
+    yield FlowEntry(Table.RESETS, 0, match(eth_type=IPV4), Purpose.RESET, goto=Table.ROUTE)
+    yield FlowEntry(Table.HOLD, 0, match(eth_type=IPV4), Purpose.RESET, (Punt(Meter.MIRROR), Resubmit(Table.ROUTE)))
+
+
+def hold() -> FlowEntry:
+    """Refusals of connections that may be redispatched stay here until the controller has an answer, or is gone for `HOLD_S`."""
+    fields = _tcp(ct_mark=(REDISPATCH, REDISPATCH))
+    return FlowEntry(Table.HOLD, 10, fields, Purpose.HELD, (Punt(Meter.HELD),), hard_timeout_s=HOLD_S)

@@ -1,0 +1,149 @@
+"""The pipeline as data: tables, what each may match, where a packet may go next, and the bits of `ct_mark` and the registers.
+
+`check(entry)` refuses an entry that breaks these rules before a switch does. See docs/pipeline.md.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from controller.flows import Ct, FlowEntry, Match, Resubmit
+
+
+class Table(IntEnum):
+    """Table numbers. A packet goes up the numbers by goto; only a recirculation (`ct`) or a resubmit goes anywhere else."""
+
+    ADMISSION = 0
+    TRACK = 1
+    FIREWALL = 2
+    RESETS = 3
+    BALANCE = 4
+    ROUTE = 5
+    NEIGHBOUR = 6
+    HOLD = 7
+    AFFINITY = 8
+    PINNED = 9
+
+
+class Meter(IntEnum):
+    """One meter per kind of punt: a flood of one must not starve another."""
+
+    LLDP = 1
+    ARP = 2
+    LEARN = 3
+    PROBE = 4
+    MIRROR = 5
+    HELD = 6
+    FIREWALL = 7
+
+
+METER_RATES: dict[Meter, tuple[int, int]] = {
+    # meter: (packets/s, burst). LLDP: 1,000 ports every 5 s; the mirror: what the controller digests without delay.
+    Meter.LLDP: (500, 200),
+    Meter.ARP: (500, 200),
+    Meter.LEARN: (500, 100),
+    Meter.PROBE: (2000, 500),
+    Meter.MIRROR: (2000, 500),
+    Meter.HELD: (5000, 2000),
+    Meter.FIREWALL: (1000, 200),
+}
+
+# ct_state bits, ovs-fields(7).
+NEW, EST, REL, RPL, INV, TRK = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+
+# TCP flags, RFC 9293 §3.1.
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+
+# reg0: where the packet came in.
+FROM_HOST = 1
+FROM_FABRIC = 0
+
+# ct_mark, from the top: what the connection has seen, then which VIP and which member it is pinned to.
+SYN_ACK_SEEN = 1 << 31
+KNOWN = 1 << 30
+CLIENT_DATA_SEEN = 1 << 29
+MEMBER_DATA_SEEN = 1 << 28
+FIN_SEEN = 1 << 27
+REDISPATCH = 1 << 26
+VIP_SHIFT, VIP_BITS = 16, 10
+VIP_MASK = ((1 << VIP_BITS) - 1) << VIP_SHIFT
+MEMBER_MASK = 0xFFFF
+PINNED_MASK = VIP_MASK | MEMBER_MASK
+MARK_ALL = 0xFFFFFFFF
+
+TCP, UDP, ICMP = 6, 17, 1
+IPV4, ARP_TYPE, LLDP_TYPE = 0x0800, 0x0806, 0x88CC
+
+# Ports our own probes come from: 61184 to 61439, above Linux's default ephemeral range (32768 to 60999).
+PROBE_PORTS = (0xEF00, 0xFF00)
+PROBE_PORT_FIRST, PROBE_PORT_COUNT = 0xEF00, 0x100
+
+
+def mark(vip: int, member: int, redispatch: bool) -> int:
+    """The `ct_mark` of a connection that begins: known, pinned to this VIP and member."""
+    return KNOWN | (REDISPATCH if redispatch else 0) | vip << VIP_SHIFT | member
+
+
+class TableRules(NamedTuple):
+    """What a table's entries may match, and which tables they may go to."""
+
+    fields: frozenset[str]
+    goto: frozenset[Table]
+
+
+_TCP = frozenset({"ip_proto", "tcp_src", "tcp_dst", "tcp_flags"})
+_IP = frozenset({"eth_type", "ip_proto", "ipv4_src", "ipv4_dst", "icmpv4_type"}) | _TCP | {"udp_src", "udp_dst"}
+_CT = frozenset({"ct_state", "ct_mark"})
+_ARP = frozenset({"eth_type", "arp_op", "arp_spa", "arp_tpa"})
+
+RULES: dict[Table, TableRules] = {
+    Table.ADMISSION: TableRules(
+        _IP | _ARP | {"in_port", "eth_src", "eth_dst"}, frozenset({Table.TRACK, Table.ROUTE, Table.NEIGHBOUR})
+    ),
+    Table.TRACK: TableRules(_IP, frozenset()),
+    Table.FIREWALL: TableRules(_IP | _CT | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE})),
+    Table.RESETS: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.HOLD})),
+    Table.BALANCE: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.PINNED})),
+    Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst"}, frozenset()),
+    Table.NEIGHBOUR: TableRules(_ARP, frozenset()),
+    Table.HOLD: TableRules(_IP | _CT, frozenset()),
+    Table.AFFINITY: TableRules(_IP, frozenset()),
+    Table.PINNED: TableRules(_IP | {"reg1"}, frozenset()),
+}
+
+_NEEDS = {
+    **dict.fromkeys(("ipv4_src", "ipv4_dst", "ip_proto"), ("eth_type", IPV4)),
+    **dict.fromkeys(("tcp_src", "tcp_dst", "tcp_flags"), ("ip_proto", TCP)),
+    **dict.fromkeys(("udp_src", "udp_dst"), ("ip_proto", UDP)),
+    "icmpv4_type": ("ip_proto", ICMP),
+    **dict.fromkeys(("arp_op", "arp_spa", "arp_tpa"), ("eth_type", ARP_TYPE)),
+}
+
+
+class PipelineError(ValueError):
+    """An entry that does not belong in the table it names."""
+
+
+def _check_match(entry: FlowEntry, rules: TableRules, match: Match) -> None:
+    for name, value in match.fields:
+        if name not in rules.fields:
+            raise PipelineError(f"table {entry.table_id} does not match {name}")
+        needed = _NEEDS.get(name)
+        if needed and match.get(needed[0]) != needed[1]:
+            raise PipelineError(f"{name} needs {needed[0]}={needed[1]:#x}")
+        if isinstance(value, tuple) and value[0] & ~value[1]:
+            raise PipelineError(f"{name}={value[0]:#x}/{value[1]:#x} has bits outside its mask")
+
+
+def check(entry: FlowEntry) -> None:
+    """Raise PipelineError when a switch, or the next reader, would not accept the entry."""
+    rules = RULES[Table(entry.table_id)]
+    _check_match(entry, rules, entry.match)
+    if entry.goto is not None and entry.goto not in rules.goto:
+        raise PipelineError(f"table {entry.table_id} does not go to table {entry.goto}")
+    recirculates = any(isinstance(action, Ct) and action.table is not None for action in entry.actions)
+    if recirculates and entry.goto is not None:
+        raise PipelineError("a packet that recirculates must not also go on")
+    if any(isinstance(action, Resubmit) and action.table == entry.table_id for action in entry.actions):
+        raise PipelineError("a table does not resubmit to itself")

@@ -1,0 +1,76 @@
+"""What one switch shall have, from what is known: the sum of what every function wants of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller import admission, balance, mirror, tracking
+from controller.balance import Service
+from controller.flows import MeterEntry
+from controller.mirror import Pinned
+from controller.pipeline import METER_RATES
+from controller.reconcile import Wanted
+from controller.routes import Routes
+from controller.topology import Host, Topology
+
+METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items())
+
+
+class Plan:
+    """One moment's view of the fabric and the services, asked for switch by switch."""
+
+    def __init__(self, topology: Topology, services: list[Service], pairs: list[Pinned], probed: list[tuple[int, int]],
+                 probe_address: int | None, settled_ports: dict[int, list[int]]) -> None:  # fmt: skip
+        self.topology = topology
+        self.services = services
+        self.pairs = pairs
+        self.probed = probed
+        self.probe_address = probe_address
+        self.settled_ports = settled_ports
+        self.vip_addresses = sorted({service.address for service in services})
+
+    def for_switch(self, dpid: int) -> Wanted:
+        """Everything the switch shall have."""
+        wanted = Wanted()
+        wanted.meters = {meter.meter_id: meter for meter in METERS}
+        self._admission(wanted, dpid)
+        routes = Routes(self.topology, dpid)
+        wanted.add(routes.entries())
+        wanted.add_groups(routes.groups())
+        if self.settled_ports[dpid]:
+            self._edge(wanted, dpid, routes)
+        return wanted
+
+    def _admission(self, wanted: Wanted, dpid: int) -> None:
+        switch = self.topology.switches[dpid]
+        wanted.add(admission.always())
+        for port_no in self.topology.fabric_ports(dpid):
+            wanted.add(admission.fabric_port(switch, port_no, self.vip_addresses))
+        for port_no in self.settled_ports[dpid]:
+            wanted.add(admission.host_port(port_no))
+
+    def _edge(self, wanted: Wanted, dpid: int, routes: Routes) -> None:
+        switch = self.topology.switches[dpid]
+        local = self.topology.hosts_at(dpid)
+        for host in local:
+            wanted.add(admission.attached(host))
+        wanted.add(admission.neighbours(self.vip_addresses, self._others(self.topology.hosts.values())))
+        wanted.add([tracking.track(switch.zone)])
+        wanted.add(tracking.admit(switch.zone, self.vip_addresses))
+        wanted.add(mirror.watch(switch.zone, self.pairs))
+        wanted.add(balance.entries(switch.zone, self.services))
+        wanted.add_groups(balance.group(switch.zone, service) for service in self.services if service.choices)
+        self._members(wanted, {host.ip: host for host in local}, routes)
+
+    def _others(self, hosts: Iterable[Host]) -> list[Host]:
+        return [host for host in hosts if host.ip not in self.vip_addresses]
+
+    def _members(self, wanted: Wanted, local: dict[int, Host], routes: Routes) -> None:
+        if self.probe_address is not None:
+            wanted.add(
+                admission.probe_answers(local[ip], port, self.probe_address) for ip, port in self.probed if ip in local
+            )
+        for service in self.services:
+            for choice in service.choices:
+                if choice.address in local:
+                    wanted.add(routes.hairpin(local[choice.address], choice.port, service.address, service.number))

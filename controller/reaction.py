@@ -1,0 +1,281 @@
+"""The first reaction to a reset: look again, move the connection, take the member out; and let it back when it is well."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+from controller import balance, redispatch
+from controller.decisions import Announce, Barrier, Decision, FlushConnection, RemoveFlow, SendPacket
+from controller.events import BarrierReplied, PacketSeen
+from controller.flows import Connection, Output, Purpose
+from controller.health import Outcome, Prober, ProbeResult
+from controller.pipeline import MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
+from controller.policy import AdminState, AutomationMode, HealthCheck, Policy
+from controller.pools import MemberState
+from controller.redispatch import Redispatcher, Refused
+from controller.resets import ResetRecord, Resets
+from controller.segments import Kind, Segment, Stage
+from controller.services import Services
+from controller.suspicion import Suspicions
+from controller.topology import Endpoint, Topology
+
+DEFAULT_CHECK = HealthCheck()
+CONFIRMATION_TIMEOUT_S = 0.5
+READMISSION_INTERVAL_S = 0.5
+OFPP_TABLE = 0xFFFFFFF9
+Decisions = list[Decision]
+
+
+@dataclass(slots=True)
+class _Ordered:
+    """An ejection that switches have been told of."""
+
+    member: str
+    began: float
+    switches_left: int
+
+
+class Reaction:
+    """Owns suspicion, probes and redispatch; acts on members only through `Pools`, which keeps the safety limits."""
+
+    def __init__(self, topology: Topology, services: Services, resets: Resets, rng: random.Random) -> None:
+        self.topology = topology
+        self.services = services
+        self.resets = resets
+        self.prober = Prober(rng)
+        self.suspicions = Suspicions()
+        self.redispatcher = Redispatcher()
+        self.mode = AutomationMode.ENFORCE
+        self._tokens = itertools.count(1)
+        self._in_force: dict[int, _Ordered] = {}
+        self._barriers: Decisions = []
+
+    def apply(self, policy: Policy) -> None:
+        """Take how far automation may go."""
+        self.mode = policy.automation.mode
+
+    # --- packets ---------------------------------------------------------------------------------------------------------------
+
+    def on_segment(self, event: PacketSeen, segment: Segment, zone: int, now: float) -> Decisions:
+        """A punted or mirrored TCP segment; `zone` is the switch's."""
+        if event.purpose is Purpose.PROBE:
+            sent, results = self.prober.on_segment(segment, event.frame, now)
+            return sent + [decision for result in results for decision in self._on_probed(result, now)]
+        if event.purpose is Purpose.REUSED_PORT:
+            return self._reopen(event, segment, zone)
+        if event.purpose is Purpose.UNAVAILABLE:
+            return self._unavailable(event, segment)
+        record = self.resets.take(event.purpose, event.dpid, event.fields, segment, self._entry(event, segment), now)
+        against = self._hold_against(record, now)
+        if event.purpose is Purpose.HELD:
+            return self._redispatch(event, segment, record, zone, now) + against
+        return against
+
+    def _entry(self, event: PacketSeen, segment: Segment) -> Endpoint | None:
+        """Where the segment entered the fabric: at its edge the source check has proved it; a false one says so itself."""
+        if event.purpose is Purpose.INJECTED:
+            return event.dpid, event.fields.get("in_port", 0)
+        address = int.from_bytes(segment.src)
+        member = self.services.member(event.fields.get("ct_mark", 0) & MEMBER_MASK)
+        if member is not None and address not in self.topology.hosts:
+            # Translated back already: the source is the VIP, the sender the member.
+            address = member.address
+        host = self.topology.hosts.get(address)
+        return host.endpoint if host else None
+
+    def _reopen(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
+        """A client uses a port again whose old connection is still open here: forget that one, let its SYN in again."""
+        connection = balance.connection_of(event.fields) or _tuple(segment)
+        again = SendPacket(event.dpid, event.frame, (Output(OFPP_TABLE),), event.fields.get("in_port", 0))
+        return [FlushConnection(event.dpid, zone, connection), again]
+
+    def _unavailable(self, event: PacketSeen, segment: Segment) -> Decisions:
+        client = self.topology.hosts.get(int.from_bytes(segment.src))
+        return [redispatch.refuse(_tuple(segment), segment.seq, client, event.dpid)] if client else []
+
+    def _redispatch(self, event: PacketSeen, segment: Segment, record: ResetRecord, zone: int, now: float) -> Decisions:
+        mark = event.fields.get("ct_mark", 0)
+        client = self.topology.hosts.get(record.connection.src)
+        service = self.services.service((mark & VIP_MASK) >> VIP_SHIFT, now)
+        if client is None or service is None:
+            return []
+        isn = (segment.ack - 1) % (1 << 32)
+        refused = Refused(event.dpid, zone, record.connection, mark & MEMBER_MASK, isn, client)
+        suspects = {
+            choice.number
+            for choice in service.choices
+            if (member := self.services.member(choice.number)) and self.suspicions.suspected(member.key, now)
+        }
+        return self.redispatcher.on_refused(refused, service, suspects, now)[0]
+
+    # --- evidence --------------------------------------------------------------------------------------------------------------
+
+    def _hold_against(self, record: ResetRecord, now: float) -> Decisions:
+        """A reset of the member's own that its client did not ask for is a reason to look at the member."""
+        member = self.services.member(record.member)
+        if member is None or record.repeated or not _speaks_against_member(record):
+            return []
+        probes = self.suspicions.note(member.key, record.connection.src, record.kind, now)
+        decisions = self._passive(member, now)
+        if member.ejection is None:
+            for _ in range(probes):
+                decisions += self._probe(member, now, confirming=True)
+        return decisions
+
+    def _passive(self, member: MemberState, now: float) -> Decisions:
+        others = [other.key for other in self.services.pools.of(member.pool) if other is not member]
+        if member.ejection is None and self.suspicions.passive(member.key, others, now):
+            return self._eject(member, "several clients were reset by it", confirmed=False, now=now)
+        return []
+
+    def _probe(self, member: MemberState, now: float, confirming: bool) -> Decisions:
+        target = self.services.target(member)
+        if target is None:
+            return []
+        check = self.services.pools.settings[member.pool].health_check or DEFAULT_CHECK
+        if confirming:
+            check = check.model_copy(update={"timeout_s": min(check.timeout_s, CONFIRMATION_TIMEOUT_S)})
+        return self.prober.start(target, check, now)
+
+    def _on_probed(self, result: ProbeResult, now: float) -> Decisions:
+        member = self.services.pools.members.get(result.member)
+        if member is None:
+            return []
+        if result.handshake_ms is not None:
+            member.handshake_ms = result.handshake_ms
+        if result.outcome is Outcome.SUCCEEDED:
+            return self._on_success(member, now)
+        member.successes = 0
+        member.failures += 1
+        if member.ejection is not None:
+            return []
+        check = self.services.pools.settings[member.pool].health_check
+        if self.suspicions.confirmed_by(member.key, result.outcome, now):
+            return self._eject(
+                member, f"clients were reset and an own probe was {result.outcome}", confirmed=True, now=now
+            )
+        if check is not None and member.failures >= check.fall:
+            return self._eject(
+                member,
+                f"{member.failures} probes in a row: {result.outcome} {result.text}".strip(),
+                confirmed=True,
+                now=now,
+            )
+        return []
+
+    def _on_success(self, member: MemberState, now: float) -> Decisions:
+        member.failures = 0
+        member.successes += 1
+        if member.ejection is None:
+            self.services.pools.seen_well(member, now)
+            return []
+        check = self.services.pools.settings[member.pool].health_check or DEFAULT_CHECK
+        # Each further ejection asks for more: what fails now and then must not swing in and out.
+        enough = member.successes >= check.rise * member.ejection.count
+        if not member.ejection.confirmed:
+            enough = enough and now >= member.ejection.until
+        return self._readmit(member, now) if enough else []
+
+    # --- acting ----------------------------------------------------------------------------------------------------------------
+
+    def _eject(self, member: MemberState, reason: str, confirmed: bool, now: float) -> Decisions:
+        name = f"{member.pool}/{member.policy.name}"
+        fields: dict[str, object] = {"member": name, "reason": reason, "confirmed": confirmed}
+        if self.mode is not AutomationMode.ENFORCE:
+            return (
+                [Announce("would-eject", f"{name} would be ejected: {reason}", fields)]
+                if self.mode is AutomationMode.DRY_RUN
+                else []
+            )
+        if not self.services.pools.may_eject(member):
+            return []
+        began = self.suspicions.first_seen(member.key, now)
+        self.services.pools.eject(member, reason, confirmed, now)
+        self.suspicions.clear(member.key)
+        decisions: Decisions = [
+            self.services.ejection_record(member),
+            Announce("eject", f"{name} is out: {reason}", fields),
+        ]
+        edges = [dpid for dpid in self.topology.edges() if self.topology.switches[dpid].connected]
+        for dpid in edges:
+            decisions += self._forget_affinity(dpid, member)
+        self._ask_when_in_force(name, edges, now if began is None else began)
+        return decisions
+
+    def _ask_when_in_force(self, member: str, edges: list[int], began: float) -> None:
+        ordered = _Ordered(member, began, len(edges))
+        for dpid in edges:
+            token = next(self._tokens) & 0xFFFFFF
+            self._in_force[token] = ordered
+            self._barriers.append(Barrier(dpid, token))
+
+    def barriers(self) -> Decisions:
+        """Barriers for the ejections just decided: to be sent after the groups changed."""
+        barriers, self._barriers = self._barriers, []
+        return barriers
+
+    def on_barrier(self, event: BarrierReplied, now: float) -> Decisions:
+        """An ejection is in force on one more switch; on the last one its time is known."""
+        ordered = self._in_force.pop(event.token, None)
+        if ordered is None:
+            return []
+        ordered.switches_left -= 1
+        if ordered.switches_left:
+            return []
+        took_ms = (now - ordered.began) * 1000
+        text = f"{ordered.member} takes no new connections, {took_ms:.1f} ms after the first reset"
+        return [Announce("ejected", text, {"member": ordered.member, "after_ms": took_ms})]
+
+    def _forget_affinity(self, dpid: int, member: MemberState) -> Decisions:
+        vips = [name for name, vip in self.services.vips.items() if vip.pool == member.pool and vip.affinity_timeout_s]
+        cookies = [balance.affinity_cookie(self.services.vip_number(name), member.number) for name in vips]
+        return [RemoveFlow(dpid, cookie, table_id=Table.AFFINITY) for cookie in cookies]
+
+    def _readmit(self, member: MemberState, now: float) -> Decisions:
+        name = f"{member.pool}/{member.policy.name}"
+        self.services.pools.readmit(member, now)
+        return [self.services.ejection_record(member), Announce("readmit", f"{name} is back, slowly", {"member": name})]
+
+    # --- time ------------------------------------------------------------------------------------------------------------------
+
+    def on_tick(self, now: float) -> Decisions:
+        """Probes that ran out of time, checks that are due, passive ejections that are over."""
+        decisions, results = self.prober.on_tick(now)
+        decisions += [decision for result in results for decision in self._on_probed(result, now)]
+        for member in self.services.pools.members.values():
+            if now >= member.next_probe:
+                decisions += self._check(member, now)
+        return decisions
+
+    def _check(self, member: MemberState, now: float) -> Decisions:
+        settings = self.services.pools.settings[member.pool]
+        check = settings.health_check
+        if member.policy.admin_state is AdminState.DISABLED or (check is None and member.ejection is None):
+            member.next_probe = now + READMISSION_INTERVAL_S
+            return []
+        interval = check.interval_s if check else DEFAULT_CHECK.interval_s
+        if member.ejection is not None:
+            interval = min(interval, READMISSION_INTERVAL_S)
+        member.next_probe = now + interval
+        return self._probe(member, now, confirming=False)
+
+    def next_deadline(self, now: float) -> float:
+        """When the next probe is due or runs out."""
+        due = [member.next_probe for member in self.services.pools.members.values()]
+        probe = self.prober.next_deadline()
+        return min([*due, now + 60.0] if probe is None else [*due, probe])
+
+
+def _tuple(segment: Segment) -> Connection:
+    word = int.from_bytes
+    return Connection(word(segment.src), segment.src_port, word(segment.dst), segment.dst_port)
+
+
+def _speaks_against_member(record: ResetRecord) -> bool:
+    """Refused, disowned after the SYN-ACK, or aborted before it had sent anything. What came later may be anybody's fault."""
+    if record.kind in (Kind.REFUSED, Kind.NOT_ACCEPTED):
+        return True
+    aborted = record.kind in (Kind.ABORTED_BY_MEMBER, Kind.UNKNOWN_CONNECTION) and record.sender == "member"
+    return aborted and not record.member_sent_data and record.stage is not Stage.AFTER_FIN

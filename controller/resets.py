@@ -1,0 +1,110 @@
+"""Mirrored resets to records: who sent it, when in the connection's life, what it was; and the recent ones for operators."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controller.flows import Connection, Purpose
+from controller.pipeline import (
+    CLIENT_DATA_SEEN,
+    FIN_SEEN,
+    INV,
+    MEMBER_DATA_SEEN,
+    MEMBER_MASK,
+    RPL,
+    SYN_ACK_SEEN,
+    VIP_MASK,
+    VIP_SHIFT,
+)  # fmt: skip
+from controller.segments import Kind, Segment, Sender, Stage, facts_of, kind_of
+from controller.topology import Endpoint
+
+KEPT = 10_000
+SAME_CONNECTION_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRecord:
+    """One mirrored reset. Addresses are integers; `vip` and `member` are numbers (0: none), `entry` is where it entered."""
+
+    serial: int
+    time: float
+    dpid: int
+    connection: Connection
+    vip: int
+    member: int
+    sender: Sender
+    stage: Stage
+    kind: Kind
+    entry: Endpoint | None
+    segment: Segment
+    member_sent_data: bool
+    repeated: bool
+    """A further reset of a connection that was reset just before: one abort can produce several."""
+
+
+def stage_of(mark: int) -> Stage:
+    """The stage that a connection's mark proves."""
+    if mark & FIN_SEEN:
+        return Stage.AFTER_FIN
+    if mark & (CLIENT_DATA_SEEN | MEMBER_DATA_SEEN):
+        return Stage.POST_DATA
+    return Stage.POST_HANDSHAKE if mark & SYN_ACK_SEEN else Stage.POST_SYN
+
+
+class Resets:
+    """The newest `KEPT` records, and which connections they were of."""
+
+    def __init__(self) -> None:
+        self.records: deque[ResetRecord] = deque(maxlen=KEPT)
+        self._serial = 0
+        self._recent: OrderedDict[Connection, float] = OrderedDict()
+
+    def take(
+        self, purpose: Purpose, dpid: int, fields: dict[str, int], segment: Segment, entry: Endpoint | None, now: float
+    ) -> ResetRecord:
+        """Record a mirrored reset; `fields` are the packet-in's, `entry` is where the sender's address lives or it was caught."""
+        mark = fields.get("ct_mark", 0)
+        connection = _connection(fields, segment)
+        in_window = not fields.get("ct_state", 0) & INV
+        repeated = self._repeated(connection, now)
+        sender = self._sender(purpose, fields, in_window, repeated)
+        stage = stage_of(mark)
+        kind = kind_of(facts_of(segment), sender, stage, in_window=in_window, member_answered=bool(mark & SYN_ACK_SEEN))
+        self._serial += 1
+        vip, member = (mark & VIP_MASK) >> VIP_SHIFT, mark & MEMBER_MASK
+        sent = bool(mark & MEMBER_DATA_SEEN)
+        record = ResetRecord(
+            self._serial, now, dpid, connection, vip, member, sender, stage, kind, entry, segment, sent, repeated
+        )
+        self.records.append(record)
+        return record
+
+    def _sender(self, purpose: Purpose, fields: dict[str, int], in_window: bool, repeated: bool) -> Sender:
+        if purpose is Purpose.INJECTED:
+            return Sender.INJECTED
+        if not in_window:
+            # What follows a connection's own reset is its echo; what comes out of the blue is forged (RFC 5961 §1).
+            return Sender.UNKNOWN if repeated else Sender.INJECTED
+        return Sender.MEMBER if fields.get("ct_state", 0) & RPL else Sender.CLIENT
+
+    def _repeated(self, connection: Connection, now: float) -> bool:
+        before = self._recent.pop(connection, None)
+        self._recent[connection] = now
+        if len(self._recent) > KEPT:
+            self._recent.popitem(last=False)
+        return before is not None and now - before < SAME_CONNECTION_S
+
+    def newest(self) -> Iterator[ResetRecord]:
+        """Newest first."""
+        return reversed(self.records)
+
+
+def _connection(fields: dict[str, int], segment: Segment) -> Connection:
+    """The original tuple if the tracker knew it, else the segment's own."""
+    if "ct_nw_src" in fields:
+        return Connection(fields["ct_nw_src"], fields["ct_tp_src"], fields["ct_nw_dst"], fields["ct_tp_dst"])
+    word = int.from_bytes
+    return Connection(word(segment.src), segment.src_port, word(segment.dst), segment.dst_port)

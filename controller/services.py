@@ -1,0 +1,217 @@
+"""VIPs and their members as the switches shall see them: policy × health × where everybody lives."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from collections.abc import Iterator
+
+from controller.balance import Choice, Service
+from controller.decisions import Announce, Decision, Persist
+from controller.events import LoadReported
+from controller.health import MemberKey, Target
+from controller.mirror import Pinned
+from controller.numbering import Numbering
+from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, mark
+from controller.policy import Policy, Vip
+from controller.pools import SLOW_START_STEPS, Ejection, Health, MemberState, Pools
+from controller.topology import Topology
+from controller.tracking import PickUp
+
+
+class Services:
+    """Owns the pools and the numbers that stand for members and VIPs in `ct_mark`."""
+
+    def __init__(self, topology: Topology, members: Numbering, vips: Numbering) -> None:
+        self.topology = topology
+        self.pools = Pools()
+        self.vips: dict[str, Vip] = {}
+        self.probe_address: int | None = None
+        self._member_numbers = members
+        self._vip_numbers = vips
+        self._by_number: dict[int, MemberState] = {}
+        self._ejections: dict[str, object] = {}
+        self._shown: list[Service] = []
+
+    # --- what changes it -------------------------------------------------------------------------------------------------------
+
+    def restore(self, values: dict[str, dict[str, object]]) -> None:
+        """Numbers and ejections of the last run; ejections take effect when the policy names their members."""
+        self._member_numbers.restore(values.get("members", {}))
+        self._vip_numbers.restore(values.get("vips", {}))
+        self._ejections = dict(values.get("ejections", {}))
+
+    def apply(self, policy: Policy, now: float) -> list[Decision]:
+        """Take a policy. Members that stay the same server keep their health, ejection and number."""
+        recorded: list[Decision] = []
+        numbers: dict[MemberKey, int] = {}
+        addresses: dict[MemberKey, int] = {}
+        names = set()
+        for pool_name, pool in policy.pools.items():
+            for member in pool.members:
+                name = f"{pool_name}/{member.name}@{member.address}:{member.port}"
+                names.add(name)
+                key = pool_name, member.name
+                numbers[key], new = self._member_numbers.number(name)
+                addresses[key] = int(ipaddress.IPv4Address(member.address))
+                recorded += new
+        recorded += self._member_numbers.release_all_but(names)
+        self.vips = dict(policy.vips)
+        for name in self.vips:
+            recorded += self._vip_numbers.number(self._vip_key(name))[1]
+        recorded += self._vip_numbers.release_all_but({self._vip_key(name) for name in self.vips})
+        self.pools.apply(policy, numbers, addresses)
+        self._by_number = {member.number: member for member in self.pools.members.values()}
+        self._readopt_ejections()
+        address = policy.probe_address or next((vip.address for vip in self.vips.values()), None)
+        self.probe_address = None if address is None else int(ipaddress.IPv4Address(address))
+        return recorded
+
+    def _vip_key(self, name: str) -> str:
+        return f"{name}@{self.vips[name].address}:{self.vips[name].port}"
+
+    def _readopt_ejections(self) -> None:
+        for name, value in self._ejections.items():
+            pool, _, member_name = name.partition("/")
+            member = self.pools.members.get((pool, member_name))
+            if member is not None and isinstance(value, dict) and value.get("number") == member.number:
+                since, until = float(value["since"]), float(value["until"])
+                member.ejection = Ejection(
+                    since, str(value["reason"]), bool(value["confirmed"]), until, int(value["count"])
+                )
+                member.ejections = member.ejection.count
+                member.health = Health.DOWN
+        self._ejections = {}
+
+    def on_load(self, event: LoadReported, now: float) -> list[Decision]:
+        """What a member's agent says: its state gates new connections at once."""
+        member = self.pools.members.get((event.pool, event.member))
+        if member is None:
+            return []
+        changed = member.agent_state != event.state
+        member.load, member.agent_state = event.load, event.state
+        text = f"{event.pool}/{event.member} reports {event.state}"
+        return (
+            [Announce("member", text, {"member": f"{event.pool}/{event.member}", "agent": event.state})]
+            if changed
+            else []
+        )
+
+    def on_tick(self, now: float) -> list[Decision]:
+        """Slow starts that are over."""
+        for member in self.pools.members.values():
+            slow_start_s = self.pools.settings[member.pool].slow_start_s
+            if member.slow_start_from is not None and member.slow_start_step(now, slow_start_s) >= SLOW_START_STEPS:
+                member.slow_start_from = None
+                member.health = Health.UP
+        return []
+
+    def next_deadline(self, now: float) -> float:
+        """When a slow start takes its next step."""
+        due = [now + 60.0]
+        for member in self.pools.members.values():
+            if member.slow_start_from is not None:
+                step = self.pools.settings[member.pool].slow_start_s / SLOW_START_STEPS
+                due.append(member.slow_start_from + step * member.slow_start_step(now, step * SLOW_START_STEPS))
+        return min(due)
+
+    def ejection_record(self, member: MemberState) -> Persist:
+        """The durable form of a member's ejection, or its deletion."""
+        ejection = member.ejection
+        value = None
+        if ejection is not None:
+            value = {"number": member.number, "since": ejection.since, "until": ejection.until, "reason": ejection.reason,
+                     "confirmed": ejection.confirmed, "count": ejection.count}  # fmt: skip
+        return Persist("ejections", f"{member.pool}/{member.policy.name}", value)
+
+    # --- what is asked of it ---------------------------------------------------------------------------------------------------
+
+    def current(self, now: float) -> list[Service]:
+        """Every VIP with the members that new connections may get at this moment."""
+        return [self._service(name, vip, now) for name, vip in self.vips.items()]
+
+    def _service(self, name: str, vip: Vip, now: float) -> Service:
+        settings = self.pools.settings[vip.pool]
+        panic = self.pools.panicking(vip.pool)
+        choices = []
+        for member in self.pools.of(vip.pool):
+            weight = member.effective_weight(now, settings.slow_start_s)
+            if panic and member.ejection is not None and not member.ejection.confirmed:
+                weight = member.policy.weight
+            if weight and member.address in self.topology.hosts:
+                choices.append(Choice(member.number, member.address, member.policy.port, weight))
+        number = self._vip_numbers.number(self._vip_key(name))[0]
+        address = int(ipaddress.IPv4Address(vip.address))
+        return Service(number, address, vip.port, tuple(choices), settings.redispatch, vip.affinity_timeout_s)
+
+    def changed(self, now: float) -> bool:
+        """Whether `current` differs from when this was last asked."""
+        current = self.current(now)
+        if current == self._shown:
+            return False
+        self._shown = current
+        return True
+
+    def service(self, number: int, now: float) -> Service | None:
+        """The VIP with this number in `ct_mark`."""
+        return next((service for service in self.current(now) if service.number == number), None)
+
+    def service_at(self, address: int, port: int, now: float) -> Service | None:
+        """The VIP with this address and port."""
+        return next(
+            (service for service in self.current(now) if (service.address, service.port) == (address, port)), None
+        )
+
+    def member(self, number: int) -> MemberState | None:
+        """The member with this number in `ct_mark`."""
+        return self._by_number.get(number)
+
+    def vip_name(self, number: int) -> str | None:
+        """The VIP's name behind its number."""
+        name = self._vip_numbers.name(number)
+        return None if name is None else name.partition("@")[0]
+
+    def vip_number(self, name: str) -> int:
+        """The number of a VIP of the policy."""
+        return self._vip_numbers.number(self._vip_key(name))[0]
+
+    def pairs(self) -> list[Pinned]:
+        """Every (VIP, member) whose resets are counted apart."""
+        return [
+            Pinned(self.vip_number(name), member.number, name, member.policy.name)
+            for name, vip in self.vips.items()
+            for member in self.pools.of(vip.pool)
+        ]
+
+    def addresses(self) -> list[int]:
+        """Addresses of all members, each once."""
+        return list(dict.fromkeys(member.address for member in self.pools.members.values()))
+
+    def probed(self) -> list[tuple[int, int]]:
+        """(address, port) of all members, each once."""
+        return list(dict.fromkeys((member.address, member.policy.port) for member in self.pools.members.values()))
+
+    def target(self, member: MemberState) -> Target | None:
+        """Where to probe a member; None while it is not known where it lives, or there is no address to ask from."""
+        host = self.topology.hosts.get(member.address)
+        if host is None or self.probe_address is None:
+            return None
+        return Target(member.key, host, member.policy.port, self.probe_address)
+
+    def ways(self, now: float) -> Iterator[PickUp]:
+        """Every way into a VIP, for connections that outlived a switch's tracker."""
+        for service in self.current(now):
+            for choice in service.choices:
+                value = mark(service.number, choice.number, redispatch=False) | SYN_ACK_SEEN
+                yield PickUp(service.address, service.port, choice.address, choice.port, value & ~FIN_SEEN)
+
+    def preview(self, policy: Policy, now: float) -> Services:
+        """What this would be with another policy; nothing here changes."""
+        other = copy.copy(self)
+        other.pools = copy.deepcopy(self.pools)
+        other._member_numbers, other._vip_numbers = (
+            copy.deepcopy(self._member_numbers),
+            copy.deepcopy(self._vip_numbers),
+        )
+        other.apply(policy, now)
+        return other

@@ -1,0 +1,136 @@
+"""Tables 1 and 2: the connection tracker, and which packets may begin what.
+
+What Open vSwitch's tracker says without a known connection: SYN-ACK is `+inv`; SYN, data, FIN and RST all are `+new`. So "a new
+connection" is `+new` with SYN and without ACK, from a host port, and nothing else ever reaches the balance table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from controller.flows import Ct, FlowEntry, MaskedValue, Nat, Punt, Purpose, match
+from controller.pipeline import (
+    ACK,
+    EST,
+    FIN,
+    FROM_FABRIC,
+    FROM_HOST,
+    ICMP,
+    INV,
+    IPV4,
+    KNOWN,
+    MARK_ALL,
+    NEW,
+    REL,
+    RST,
+    SYN,
+    TCP,
+    UDP,
+    Meter,
+    Table,
+)  # fmt: skip
+
+_A_SYN = (SYN, SYN | ACK)
+_A_SYN_ACK = (SYN | ACK, SYN | ACK)
+_IS_KNOWN = (KNOWN, KNOWN)
+
+
+def track(zone: int) -> FlowEntry:
+    """Every IP packet for this switch meets the tracker once; what was translated is translated back or on."""
+    return FlowEntry(Table.TRACK, 10, match(eth_type=IPV4), Purpose.TRACK, (Ct(zone, Table.FIREWALL, nat=Nat()),))
+
+
+def _known_connections() -> Iterator[FlowEntry]:
+    yield FlowEntry(Table.FIREWALL, 100, match(eth_type=IPV4, ct_state=(EST, EST)), Purpose.FIREWALL, goto=Table.RESETS)
+    yield FlowEntry(Table.FIREWALL, 100, match(eth_type=IPV4, ct_state=(REL, REL)), Purpose.FIREWALL, goto=Table.ROUTE)
+    tcp: dict[str, int | MaskedValue] = {"eth_type": IPV4, "ip_proto": TCP, "ct_state": (INV, INV), "ct_mark": _IS_KNOWN}
+    # The client opens a connection with the port of one that is still open here: forget that one, let the SYN in again.
+    reused = match(**tcp, tcp_flags=_A_SYN, reg0=FROM_HOST)
+    yield FlowEntry(Table.FIREWALL, 97, reused, Purpose.REUSED_PORT, (Punt(Meter.HELD, max_len=0xFFFF),))
+    # Outside the window (RFC 5961 §3): forged, or as good as. Resets among them are evidence.
+    yield FlowEntry(Table.FIREWALL, 96, match(**tcp, tcp_flags=(RST, RST)), Purpose.RESET, (Punt(Meter.MIRROR),),
+                    counts=("reset", "out-of-window"))  # fmt: skip
+    yield FlowEntry(Table.FIREWALL, 94, match(**tcp), Purpose.FIREWALL)
+
+
+def _from_hosts(vips: Iterable[int]) -> Iterator[FlowEntry]:
+    here = {"eth_type": IPV4, "reg0": FROM_HOST}
+    new, invalid = (NEW, NEW), (INV, INV)
+    yield FlowEntry(
+        Table.FIREWALL,
+        80,
+        match(**here, ip_proto=TCP, ct_state=new, tcp_flags=_A_SYN),
+        Purpose.FIREWALL,
+        goto=Table.BALANCE,
+    )
+    for vip in vips:
+        # A stray segment to a VIP must not reach the group: it would commit a connection and hit a member.
+        yield FlowEntry(Table.FIREWALL, 75, match(**here, ip_proto=TCP, ipv4_dst=vip), Purpose.FIREWALL)
+    # Of a connection that is tracked at the initiator's edge: route it there.
+    yield FlowEntry(Table.FIREWALL, 60, match(**here, ip_proto=TCP, ct_state=new), Purpose.FIREWALL, goto=Table.ROUTE)
+    answer = match(**here, ip_proto=TCP, ct_state=invalid, tcp_flags=_A_SYN_ACK)
+    yield FlowEntry(Table.FIREWALL, 60, answer, Purpose.FIREWALL, goto=Table.ROUTE)
+    for protocol in (UDP, ICMP):
+        yield FlowEntry(
+            Table.FIREWALL, 60, match(**here, ip_proto=protocol, ct_state=new), Purpose.FIREWALL, goto=Table.BALANCE
+        )
+    yield FlowEntry(
+        Table.FIREWALL, 60, match(**here, ip_proto=ICMP, ct_state=invalid), Purpose.FIREWALL, goto=Table.ROUTE
+    )
+
+
+def _from_fabric(zone: int) -> Iterator[FlowEntry]:
+    """Judged at its first edge. UDP has no SYN, so its responder's edge must know it too, or a deny one way breaks replies the other."""
+    arrived = {"eth_type": IPV4, "reg0": FROM_FABRIC}
+    for protocol in (TCP, ICMP):
+        for state in (NEW, INV):
+            fields = match(**arrived, ip_proto=protocol, ct_state=(state, state))
+            yield FlowEntry(Table.FIREWALL, 50, fields, Purpose.FIREWALL, goto=Table.ROUTE)
+    commit = Ct(zone, commit=True, mark=(KNOWN, KNOWN))
+    fields = match(**arrived, ip_proto=UDP, ct_state=(NEW, NEW))
+    yield FlowEntry(Table.FIREWALL, 50, fields, Purpose.FIREWALL, (commit,), goto=Table.ROUTE)
+
+
+def admit(zone: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
+    """The firewall table without rules: known connections on, new ones where they belong."""
+    yield from _known_connections()
+    yield from _from_hosts(vips)
+    yield from _from_fabric(zone)
+
+
+class PickUp(NamedTuple):
+    """One way into a VIP, for connections that outlived the switch's tracker."""
+
+    vip: int
+    vip_port: int
+    member: int
+    member_port: int
+    mark: int
+
+
+def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: int) -> Iterator[FlowEntry]:
+    """For `grace_s` after a switch came back empty: take up connections it no longer knows instead of dropping them.
+
+    From the client's side the unchanged group finds the same member again; from the member's side the tuple says which it was, if
+    it is for a client of this switch (`clients`: the addresses attached here).
+    """
+    clients = list(clients)
+    unknown: dict[str, int | MaskedValue] = {"eth_type": IPV4, "ip_proto": TCP, "ct_state": (NEW, NEW), "tcp_flags": (0, SYN | RST | FIN)}
+    for way in ways:
+        forward = match(**unknown, ipv4_dst=way.vip, tcp_dst=way.vip_port, reg0=FROM_HOST)
+        yield FlowEntry(Table.FIREWALL, 76, forward, Purpose.FIREWALL, goto=Table.BALANCE, hard_timeout_s=grace_s)
+        back = {**unknown, "ipv4_src": way.member, "tcp_src": way.member_port}
+        commit = Ct(
+            zone,
+            Table.ROUTE,
+            commit=True,
+            nat=Nat("src", way.vip, (way.vip_port, way.vip_port)),
+            mark=(way.mark, MARK_ALL),
+        )
+        arrivals = [
+            match(**back, reg0=FROM_FABRIC),
+            *(match(**back, reg0=FROM_HOST, ipv4_dst=client) for client in clients),
+        ]
+        for fields in arrivals:
+            yield FlowEntry(Table.FIREWALL, 78, fields, Purpose.FIREWALL, (commit,), hard_timeout_s=grace_s)
