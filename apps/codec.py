@@ -285,7 +285,10 @@ def encode(decision: do.SwitchDecision) -> bytes:
 
 
 def decode_fields(raw: bytes | memoryview) -> dict[str, int]:
-    """The OXM/NXM fields of a match by name, unknown ones left out. Truncated input ends the walk; nothing is raised."""
+    """The OXM/NXM fields of a match by name, unknown ones left out; of a masked field (`ct_state`) the value.
+
+    Truncated input ends the walk; nothing is raised.
+    """
     fields: dict[str, int] = {}
     offset, end = 0, len(raw)
     while offset + 4 <= end:
@@ -293,9 +296,9 @@ def decode_fields(raw: bytes | memoryview) -> dict[str, int]:
         value = raw[offset + 4 : offset + 4 + size]
         offset += 4 + size
         name = _BY_CODE.get((oxm_class, number >> 1))
-        if name is None or number & 1 or len(value) != size:
+        if name is None or len(value) != size:
             continue
-        fields[name] = int.from_bytes(value, "big")
+        fields[name] = int.from_bytes(value[: size // 2] if number & 1 else value, "big")
     return fields
 
 

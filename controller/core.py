@@ -27,7 +27,7 @@ from controller.events import (
     SwitchRefused,
     Tick,
 )  # fmt: skip
-from controller.flows import Output, Purpose, purpose_of
+from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.numbering import Numbering
 from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
@@ -39,7 +39,6 @@ from controller.segments import read_segment
 from controller.services import Services
 from controller.topology import Host, Topology
 
-OFPP_TABLE = 0xFFFFFFF9
 COUNT_INTERVAL_S = 2.0
 COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS)
 GRACE_S = 60
@@ -193,7 +192,7 @@ class Core:
         host = Host(int.from_bytes(frame[26:30]), int.from_bytes(frame[6:12]), event.dpid, in_port)
         learnt = self.discovery.learn(host, now)
         if self.discovery.hosts_changed:
-            self._after.append(SendPacket(event.dpid, frame, (Output(OFPP_TABLE),), in_port))
+            self._after.append(SendPacket(event.dpid, frame, (Output(TO_TABLE),), in_port))
         return learnt
 
     # --- time ------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from controller import frames
 from controller.decisions import Announce, Decision, Persist, SendPacket
 from controller.events import Port, PortChanged, SwitchConnected
-from controller.flows import Output
+from controller.flows import TO_TABLE, Output
 from controller.topology import MAX_HOSTS_PER_PORT, Endpoint, Host, Switch, Topology
 
 SETTLE_S = 0.6
@@ -42,7 +42,7 @@ class Discovery:
     topology_changed: bool = False
     hosts_changed: bool = False
     answers: list[Decision] = field(default_factory=list)
-    """ARP answers that may go out once the flows to whom they name are in force."""
+    """What may go out once the flows to the hosts just learnt are in force."""
     _link_seen: dict[Endpoint, float] = field(default_factory=dict)
     _settling: dict[Endpoint, float] = field(default_factory=dict)
     _next_lldp: dict[Endpoint, float] = field(default_factory=dict)
@@ -244,6 +244,10 @@ class Discovery:
         sender = Host(message.spa, message.sha, dpid, in_port)
         decisions = self.confirm(sender.ip, sender.endpoint) + self.learn(sender, now)
         if message.op != frames.ARP_REQUEST:
+            return decisions
+        if self.hosts_changed:
+            # A new station: once its own flows are in force its question is answered like anybody's.
+            self.answers.append(SendPacket(dpid, frame, (Output(TO_TABLE),), in_port))
             return decisions
         target = self.topology.hosts.get(message.tpa)
         if target is not None:

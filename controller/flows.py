@@ -159,7 +159,8 @@ class Learn:
 Action = Output | Punt | SetField | Move | Ct | ToGroup | Resubmit | DecTtl | Learn
 
 IN_PORT = 0xFFFFFFF8
-"""OFPP_IN_PORT (OpenFlow 1.3.5 §7.2.1)."""
+TO_TABLE = 0xFFFFFFF9
+"""OFPP_IN_PORT and, in a packet-out only, OFPP_TABLE: the start of the pipeline (OpenFlow 1.3.5 §7.2.1)."""
 
 
 def _content_hash(content: object) -> int:

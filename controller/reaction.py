@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from controller import balance, redispatch
 from controller.decisions import Announce, Barrier, Decision, FlushConnection, RemoveFlow, SendPacket
 from controller.events import BarrierReplied, PacketSeen
-from controller.flows import Connection, Output, Purpose
+from controller.flows import TO_TABLE, Connection, Output, Purpose
 from controller.health import Outcome, Prober, ProbeResult
 from controller.pipeline import MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
 from controller.policy import AdminState, AutomationMode, HealthCheck, Policy
@@ -24,7 +24,6 @@ from controller.topology import Endpoint, Topology
 DEFAULT_CHECK = HealthCheck()
 CONFIRMATION_TIMEOUT_S = 0.5
 READMISSION_INTERVAL_S = 0.5
-OFPP_TABLE = 0xFFFFFFF9
 Decisions = list[Decision]
 
 
@@ -88,7 +87,7 @@ class Reaction:
     def _reopen(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
         """A client uses a port again whose old connection is still open here: forget that one, let its SYN in again."""
         connection = balance.connection_of(event.fields) or _tuple(segment)
-        again = SendPacket(event.dpid, event.frame, (Output(OFPP_TABLE),), event.fields.get("in_port", 0))
+        again = SendPacket(event.dpid, event.frame, (Output(TO_TABLE),), event.fields.get("in_port", 0))
         return [FlushConnection(event.dpid, zone, connection), again]
 
     def _unavailable(self, event: PacketSeen, segment: Segment) -> Decisions:

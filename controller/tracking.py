@@ -44,7 +44,12 @@ def track(zone: int) -> FlowEntry:
 def _known_connections() -> Iterator[FlowEntry]:
     yield FlowEntry(Table.FIREWALL, 100, match(eth_type=IPV4, ct_state=(EST, EST)), Purpose.FIREWALL, goto=Table.RESETS)
     yield FlowEntry(Table.FIREWALL, 100, match(eth_type=IPV4, ct_state=(REL, REL)), Purpose.FIREWALL, goto=Table.ROUTE)
-    tcp: dict[str, int | MaskedValue] = {"eth_type": IPV4, "ip_proto": TCP, "ct_state": (INV, INV), "ct_mark": _IS_KNOWN}
+    tcp: dict[str, int | MaskedValue] = {
+        "eth_type": IPV4,
+        "ip_proto": TCP,
+        "ct_state": (INV, INV),
+        "ct_mark": _IS_KNOWN,
+    }
     # The client opens a connection with the port of one that is still open here: forget that one, let the SYN in again.
     reused = match(**tcp, tcp_flags=_A_SYN, reg0=FROM_HOST)
     yield FlowEntry(Table.FIREWALL, 97, reused, Purpose.REUSED_PORT, (Punt(Meter.HELD, max_len=0xFFFF),))
@@ -116,7 +121,12 @@ def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: 
     it is for a client of this switch (`clients`: the addresses attached here).
     """
     clients = list(clients)
-    unknown: dict[str, int | MaskedValue] = {"eth_type": IPV4, "ip_proto": TCP, "ct_state": (NEW, NEW), "tcp_flags": (0, SYN | RST | FIN)}
+    unknown: dict[str, int | MaskedValue] = {
+        "eth_type": IPV4,
+        "ip_proto": TCP,
+        "ct_state": (NEW, NEW),
+        "tcp_flags": (0, SYN | RST | FIN),
+    }
     for way in ways:
         forward = match(**unknown, ipv4_dst=way.vip, tcp_dst=way.vip_port, reg0=FROM_HOST)
         yield FlowEntry(Table.FIREWALL, 76, forward, Purpose.FIREWALL, goto=Table.BALANCE, hard_timeout_s=grace_s)
