@@ -9,7 +9,8 @@ if __name__ == "builtins":  # mn executes this file as text: only its code objec
 
     sys.path.append(str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
 
-from topologies.wiring import CORE, SPINE, FabricTopo
+from topologies.addressing import CORE, SPINE
+from topologies.wiring import FabricTopo
 
 
 class FatTreeTopo(FabricTopo):

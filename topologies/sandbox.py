@@ -219,10 +219,18 @@ def _die_with_parent() -> None:
 def main() -> int:
     """Command line: runs the arguments in a sandbox."""
     parser = argparse.ArgumentParser(prog="python -m topologies.sandbox", description="Run a command in a sandbox.")
-    parser.add_argument("command", nargs="+", help="the command, after --")
+    parser.add_argument("--check", action="store_true", help="only say what this machine lacks, status 1 if anything")
+    parser.add_argument("command", nargs="*", help="the command, after --")
+    arguments = parser.parse_args()
+    if arguments.check:
+        lacks = missing()
+        print("\n".join(lacks), end="\n" if lacks else "")
+        return 1 if lacks else 0
+    if not arguments.command:
+        parser.error("no command")
     _die_with_parent()
     try:
-        return enter(parser.parse_args().command)
+        return enter(arguments.command)
     except SandboxUnavailableError as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -1,9 +1,4 @@
-"""What all topologies are made of: switches, hosts, shaped links, and one scheme of names, dpids and addresses.
-
-A switch of layer L (1 edge, 2 aggregation or spine, 3 core) with index I has the dpid 0x0L00 + I. A host at place P of
-the edge switch with index E has 10.0.E.P/16 and 02:00:0a:00:EE:PP: every host is in one subnet, 10.0.0.0/24 is left for
-VIPs. Hosts are h1, h2 … through the whole fabric, in the order of their edge switches.
-"""
+"""What all topologies are made of: switches, hosts and shaped links, named and addressed by one scheme."""
 
 import functools
 import shlex
@@ -14,32 +9,10 @@ from mininet.node import Host, OVSSwitch
 from mininet.topo import Topo
 
 from topologies import openvswitch
+from topologies.addressing import EDGE, PREFIX_LENGTH, dpid, host_address, host_mac
 
-EDGE, SPINE, CORE = 1, 2, 3
-PREFIX_LENGTH = 16
 QUEUE_S = 0.05
 """How long a full queue of a shaped port takes to drain."""
-
-
-def dpid(layer: int, index: int) -> str:
-    """The dpid of a switch, 16 hex digits.
-
-    Raises:
-        ValueError: index is not in 1–255.
-    """
-    if not 1 <= index <= 255:
-        raise ValueError(f"switch index {index} is not in 1–255")
-    return f"{layer << 8 | index:016x}"
-
-
-def host_address(edge: int, place: int) -> str:
-    """The IPv4 address of the host at `place` (1–254) of the edge switch with index `edge`."""
-    return f"10.0.{edge}.{place}"
-
-
-def host_mac(edge: int, place: int) -> str:
-    """The (locally administered) MAC address of that host."""
-    return f"02:00:0a:00:{edge:02x}:{place:02x}"
 
 
 @functools.cache
@@ -138,6 +111,8 @@ class FabricHost(Host):
 class FabricTopo(Topo):
     """A topology built from edge switches with hosts, and links between switches.
 
+    Hosts are h1, h2 … through the whole fabric, in the order of their edge switches.
+
     A topology file subclasses it and calls `edge_switch` for each edge, `switch` for the others, and `connect`.
     """
 
@@ -161,8 +136,6 @@ class FabricTopo(Topo):
         Raises:
             ValueError: more than 254 hosts, or more than 255 edges.
         """
-        if hosts > 254:
-            raise ValueError(f"{name}: {hosts} hosts do not fit 254 addresses")
         self._edges += 1
         self.switch(name, EDGE, self._edges)
         for place in range(1, hosts + 1):
