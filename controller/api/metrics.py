@@ -36,7 +36,7 @@ class _Collector:
 
 
 def _state(service: Service) -> Iterator[Measurement]:
-    report, automation = service.health(), service.automation()
+    report, automation = service.health(), service.policy().automation
     yield Measurement("switches", "Connected switches.", "gauge", report.switches)
     yield Measurement("ready", "1 once a switch is connected and reconciled.", "gauge", float(service.ready()))
     for mode in AutomationMode:

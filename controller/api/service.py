@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from controller.policy import Automation, Policy
+from controller.policy import Policy
 
 JsonObject = dict[str, Any]
 Health = Literal["up", "degraded", "down", "unknown"]
@@ -148,12 +148,6 @@ class Service(Protocol):
 
     def resets(self, selection: ResetSelection, limit: int, cursor: str | None) -> Page:
         """Return sampled resets, newest first (``documents.Reset``). Raises ValueError for a cursor it did not give."""
-
-    def automation(self) -> Automation:
-        """Return the mode in force, which may differ from the policy's after ``set_automation``."""
-
-    def set_automation(self, automation: Automation) -> None:
-        """Change the mode at run time; it is durable."""
 
     def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
         """Say where a TCP connection would go and why (``documents.Explanation``)."""

@@ -25,7 +25,8 @@ class YamlRefused(Exception):  # noqa: N818 (it is a refusal)
 class _CoreSchemaLoader(yaml.SafeLoader):
     """PyYAML's parser with the scalars of YAML 1.2's core schema."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's interface)
+
+_CoreSchemaLoader.yaml_implicit_resolvers = {}
 
 
 for _tag, _pattern, _first in (

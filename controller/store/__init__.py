@@ -1,7 +1,7 @@
 """What survives ``kill -9``: policy history, audit log, runtime values and access tokens, in one SQLite file."""
 
 from controller.store.database import StoreBusyError, StoreError
-from controller.store.startup import StartingPolicy, policy_at_start
+from controller.store.startup import StartingPolicy, policy_at_start, roll_back
 from controller.store.store import AuditEntry, Provenance, Revision, Store
 from controller.store.tokens import Role, Token, Tokens
 
@@ -17,4 +17,5 @@ __all__ = [
     "Token",
     "Tokens",
     "policy_at_start",
+    "roll_back",
 ]

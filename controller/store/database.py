@@ -43,15 +43,15 @@ class StoreBusyError(StoreError):
 class Database:
     """One connection to the state file. Writes are durable when their transaction has ended without error."""
 
-    def __init__(self, state_dir: Path, *, read_only: bool = False) -> None:
-        """Open the file in ``state_dir``, creating and migrating it unless ``read_only``.
+    def __init__(self, state_dir: Path, *, read_only: bool, must_exist: bool) -> None:
+        """Open the file in ``state_dir``, creating it unless it ``must_exist`` and migrating it unless ``read_only``.
 
         Raises:
             StoreError: no such directory, not permitted, damaged, or written by a newer version.
         """
         self.path = state_dir / FILE_NAME
         self._claim_fd: int | None = None
-        if not read_only:
+        if not must_exist:
             self._create_file(state_dir)
         elif not self.path.is_file():
             raise StoreError(f"there is no state in {state_dir}")

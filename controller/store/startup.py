@@ -1,10 +1,11 @@
-"""Which policy a controller starts with: the file's when it is new, else the last one stored."""
+"""Which policy a controller starts with: the file's when it is new, else the last one stored (or rolled back to)."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.policy import Change, Policy, content_hash, diff, parse_policy_text
 from controller.policy.file import read_policy_file
+from controller.store.database import StoreError
 from controller.store.store import Provenance, Store
 
 
@@ -51,6 +52,26 @@ def policy_at_start(store: Store, path: Path | None, now: float) -> StartingPoli
         stored = Policy()
         _store(store, stored, Provenance("start", "controller", now, "nothing was configured"))
     return StartingPolicy(stored, False, [])
+
+
+def roll_back(store: Store, revision: int | None, actor: str, now: float) -> Policy:
+    """Make an earlier policy the one to start with; for a controller that does not run.
+
+    Args:
+        store: the controller's store, claimed.
+        revision: the revision to bring back, None for the one before the current.
+        actor: who does it.
+        now: seconds since the epoch.
+
+    Raises:
+        StoreError: there is no such revision, or the store cannot be used.
+    """
+    wanted = revision if revision is not None else store.previous_revision()
+    policy = None if wanted is None else store.policy_at(wanted)
+    if policy is None:
+        raise StoreError("there is no earlier policy" if wanted is None else f"there is no policy revision {wanted}")
+    _store(store, policy, Provenance("rollback", actor, now, f"back to revision {wanted}"))
+    return policy
 
 
 def _store(store: Store, policy: Policy, provenance: Provenance) -> None:

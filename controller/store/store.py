@@ -63,9 +63,9 @@ class AuditEntry:
 class Store:
     """Durable state of one controller. Every method raises StoreError when the file cannot be used."""
 
-    def __init__(self, state_dir: Path, *, read_only: bool = False) -> None:
-        """Open (and unless ``read_only`` create) the store in a directory."""
-        self._database = Database(state_dir, read_only=read_only)
+    def __init__(self, state_dir: Path, *, read_only: bool = False, must_exist: bool = False) -> None:
+        """Open the store in a directory; it is created there unless it is ``read_only`` or ``must_exist``."""
+        self._database = Database(state_dir, read_only=read_only, must_exist=must_exist or read_only)
         self.tokens = Tokens(self._database)
 
     def __enter__(self) -> Self:

@@ -86,17 +86,19 @@ def assert_policy_or_refusal(document: object) -> None:
 
 
 @given(json_values)
+@settings(deadline=None)
 def test_arbitrary_document_is_a_policy_or_a_refusal(document: object) -> None:
     assert_policy_or_refusal(document)
 
 
 @given(mutated())
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
 def test_mutated_document_is_a_policy_or_a_refusal(document: object) -> None:
     assert_policy_or_refusal(document)
 
 
 @given(documents())
+@settings(deadline=None)
 def test_document_round_trip(document: dict[str, Any]) -> None:
     policy = parse_policy(document)
     again = parse_policy(json.loads(json.dumps(policy.document())))
@@ -106,6 +108,7 @@ def test_document_round_trip(document: dict[str, Any]) -> None:
 
 
 @given(documents(), documents())
+@settings(deadline=None)
 def test_difference_is_empty_exactly_for_equal_policies(one: dict[str, Any], other: dict[str, Any]) -> None:
     old, new = parse_policy(one), parse_policy(other)
     assert (diff(old, new) == []) == (etag(old) == etag(new))
@@ -113,6 +116,7 @@ def test_difference_is_empty_exactly_for_equal_policies(one: dict[str, Any], oth
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@settings(deadline=None)
 def test_arbitrary_file_is_a_policy_or_a_refusal(content: bytes) -> None:
     try:
         policy = parse_policy_text(content)

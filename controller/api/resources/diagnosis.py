@@ -5,7 +5,8 @@ from http import HTTPStatus
 from flask import Response, jsonify
 
 from controller.api import documents
-from controller.api.context import audit, context
+from controller.api.changes import edited
+from controller.api.context import audit, bring_into_force, check_if_match, context, part_of_policy
 from controller.api.models import EmptyBody, ExplainQuery, IdPath, IncidentQuery, LabelBody, ResetQuery
 from controller.api.paging import page
 from controller.api.problem import RefusedError, not_found
@@ -66,17 +67,17 @@ def revert_incident(path: IdPath, body: EmptyBody) -> Response:
 @api.get("/automation", responses={200: documents.AutomationDocument})
 def get_automation() -> Response:
     """How far the controller acts by itself."""
-    return jsonify(context().service.automation().model_dump(mode="json"))
+    return part_of_policy(context().service.policy().automation.model_dump(mode="json"))
 
 
 @api.put("/automation", responses={200: documents.AutomationDocument})
 def set_automation(body: Automation) -> Response:
-    """Enforce, dry-run or freeze; what is left out stays as it is."""
-    service = context().service
-    automation = Automation(**{**dict(service.automation()), **body.model_dump(exclude_unset=True)})
-    service.set_automation(automation)
-    audit("automation", "automation", automation.model_dump(mode="json"))
-    return jsonify(service.automation().model_dump(mode="json"))
+    """Enforce, dry-run or freeze; what is left out stays as it is. A part of the policy, so it outlives restarts."""
+    check_if_match()
+    policy = context().service.policy()
+    automation = Automation(**{**dict(policy.automation), **body.model_dump(exclude_unset=True)})
+    bring_into_force(edited(policy, automation=automation))
+    return part_of_policy(automation.model_dump(mode="json"))
 
 
 @api.get("/explain", responses={200: documents.Explanation})

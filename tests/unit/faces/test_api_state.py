@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.api.service import HealthReport, Measurement, MemberStatus, ResetSelection
-from controller.policy import Automation
+from controller.policy import Automation, AutomationMode
+from controller.store import Store
 
 INCIDENT = {
     "id": "i1",
@@ -125,10 +126,14 @@ def test_wrong_quarantine(client: FlaskClient, body: Any, detail: str) -> None:
     assert detail in answer.json["detail"]
 
 
-def test_automation_changes_what_is_named(client: FlaskClient, service: MemoryService) -> None:
+def test_automation_changes_what_is_named_and_is_durable(
+    client: FlaskClient, service: MemoryService, store: Store
+) -> None:
     assert client.put("/v1/automation", json={"enforce_percent": 25}).json == {"mode": "enforce", "enforce_percent": 25}
     assert client.put("/v1/automation", json={"mode": "frozen"}).json == {"mode": "frozen", "enforce_percent": 25}
-    assert service.mode == Automation(mode="frozen", enforce_percent=25)
+    assert client.get("/v1/automation").json == client.get("/v1/policy").json["automation"]
+    assert store.current_policy() == service.current
+    assert service.current.automation == Automation(mode=AutomationMode.FROZEN, enforce_percent=25)
     assert client.put("/v1/automation", json={"mode": "off"}).status_code == 422
     assert len(client.get("/v1/audit").json["items"]) == 2
 

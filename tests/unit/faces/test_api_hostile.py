@@ -37,12 +37,13 @@ def _send(method: str, path: str, body: Any) -> int:
 
 
 @given(json_values)
+@settings(deadline=None)
 def test_any_document_as_policy(body: Any) -> None:
     assert _send("PUT", "/v1/policy", body) in ANSWERS
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_policy_with_one_part_replaced(data: st.DataObject) -> None:
     body = parse_policy(document()).document()
     place: Any = body
@@ -62,20 +63,22 @@ def test_policy_with_one_part_replaced(data: st.DataObject) -> None:
     st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"]),
     st.sampled_from(
         [
-            "pools", "pools/web", "pools/web/members", "pools/web/members/web-1", "pools/web/members/web-1/load", "vips",
-            "vips/web", "firewall/rules", "firewall/rules/lab", "firewall/default", "firewall/log", "quarantine",
+            "pools", "pools/web", "pools/web/members", "pools/web/members/web-1", "pools/web/members/web-1/load",
+            "vips", "vips/web", "firewall/rules",
+            "firewall/rules/lab", "firewall/default", "firewall/log", "quarantine",
             "quarantine/x", "incidents", "incidents/x/label", "incidents/x/revert", "automation", "policy/rollback",
         ]
     ),
     json_values | st.dictionaries(st.sampled_from(["name", "address", "port", "weight", "load", "client", "id", "cause",
                                                    "action", "members", "default", "mode", "revision"]), json_values),
 )  # fmt: skip
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_any_body_anywhere(method: str, path: str, body: Any) -> None:
     assert _send(method, f"/v1/{path}", body) in ANSWERS
 
 
 @given(st.text(alphabet=string.printable, max_size=40), st.dictionaries(st.text(max_size=8), st.text(max_size=8)))
+@settings(deadline=None)
 def test_any_path_and_query(path: str, query: dict[str, str]) -> None:
     for prefix in ("/v1/pools/", "/v1/resets", "/v1/explain", "/v1/incidents/"):
         answer = _client.get(prefix + path.replace("?", "").replace("#", ""), query_string=query)

@@ -4,7 +4,7 @@ from itertools import islice
 
 from api_memory_service import MemoryService
 from flask.testing import FlaskClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.api.resources.events import MAX_STREAMS
@@ -47,6 +47,7 @@ def test_what_was_missed_is_said() -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_any_last_event_id_is_answered(last_event_id: str) -> None:
     ring = EventRing("run")
     ring.append("link", {})

@@ -17,7 +17,7 @@ from controller.api.service import (
     StreamEvent,
 )
 from controller.api.stream import EventRing
-from controller.policy import Automation, Policy, PolicyError, Problem
+from controller.policy import Policy, PolicyError, Problem
 
 
 class MemoryService:
@@ -40,7 +40,6 @@ class MemoryService:
         self.reset_list: list[JsonObject] = []
         self.hits: dict[str, int] = {}
         self.samples: list[Measurement] = []
-        self.mode = Automation()
         self.ring = EventRing("run")
 
     def policy(self) -> Policy:
@@ -83,12 +82,6 @@ class MemoryService:
         start = int(cursor or 0)
         rest = len(self.reset_list) > start + limit
         return Page(self.reset_list[start : start + limit], str(start + limit) if rest else None)
-
-    def automation(self) -> Automation:
-        return self.mode
-
-    def set_automation(self, automation: Automation) -> None:
-        self.mode = automation
 
     def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
         return {"src": src, "dst": dst, "src_port": src_port, "dst_port": dst_port}
