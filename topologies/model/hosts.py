@@ -1,0 +1,277 @@
+"""A host: ARP, ICMP, UDP and TCP on one interface, in virtual time (RFC 826, RFC 792, RFC 9293; answers as Linux gives them)."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from topologies.model.application import Application, End
+from topologies.model.headers import (
+    ACK,
+    ETH_IPV4,
+    FIN,
+    ICMP_ECHO_REPLY,
+    ICMP_ECHO_REQUEST,
+    ICMP_UNREACHABLE,
+    PROTO_ICMP,
+    PROTO_TCP,
+    PROTO_UDP,
+    RST,
+    SYN,
+    Icmp,
+    Ipv4,
+    Tcp,
+    Udp,
+)
+from topologies.model.neighbours import ARP_RETRY_S, BROADCAST, Neighbours, Resolution
+from topologies.model.packet import Packet
+from topologies.model.servers import Behaviour, Silent, application, settle
+from topologies.model.tcp_endpoint import Endpoint, State
+from topologies.model.tcp_tracking import MASK
+
+EPHEMERAL_PORTS = range(32768, 61000)
+QUOTED_OCTETS = 548
+"""How much of a packet Linux quotes in an ICMP error."""
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """What a client saw of one connection; times in seconds. `end` None: it has not ended."""
+
+    dst: int
+    dst_port: int
+    started: float
+    endpoint: Endpoint
+    connected: float | None = None
+    ended: float | None = None
+    end: End | None = None
+
+    @property
+    def received(self) -> int:
+        """Octets of data that came."""
+        return self.endpoint.received
+
+    @property
+    def syns_sent(self) -> int:
+        """How often the SYN was sent."""
+        return self.endpoint.syns_sent
+
+
+@dataclass(eq=False, slots=True)
+class Ping:
+    """One echo request and when its reply came."""
+
+    dst: int
+    sent: float
+    answered: float | None = None
+
+
+class Host:
+    """One interface with one address. `frames` is what it sends; the caller takes them out, and calls `wake` when due."""
+
+    def __init__(self, mac: int, address: int, seed: int = 0) -> None:
+        self.mac, self.address = mac, address
+        self.frames: list[bytes] = []
+        self.listening: dict[int, Behaviour] = {}
+        self.datagrams: list[tuple[int, int, int, bytes]] = []
+        """UDP received on an open port: (source, its port, own port, payload)."""
+        self.unreachable: list[Packet] = []
+        """ICMP errors received."""
+        self.udp_echo: set[int] = set()
+        """UDP ports that send back what comes."""
+        self._chance = random.Random(seed << 32 | address)
+        self._neighbours = Neighbours(mac, address)
+        self._endpoints: dict[tuple[int, int, int], Endpoint] = {}
+        self._pings: dict[int, Ping] = {}
+        self._later: list[tuple[float, int, Callable[[float], None]]] = []
+        self._order = 0
+
+    def listen(self, port: int, behaviour: Behaviour) -> None:
+        """Opens a TCP port."""
+        self.listening[port] = behaviour
+
+    def refuse(self, port: int) -> None:
+        """Closes a TCP port: a SYN is answered with a RST. Connections that are open stay."""
+        self.listening.pop(port, None)
+
+    def connect(self, dst: int, dst_port: int, now: float, request: bytes = b"GET /", src_port: int = 0) -> Attempt:
+        """Opens a connection, sends `request` on it when it is open, and closes when the peer does."""
+        port = src_port or self._free_port(dst, dst_port)
+        endpoint = self._endpoint(port, dst_port, Application())
+        attempt = Attempt(dst, dst_port, now, endpoint)
+
+        def on_open(opened: Endpoint, then: float) -> None:
+            attempt.connected = then
+            if request:
+                opened.send(request, then)
+
+        def on_end(_: Endpoint, end: End, then: float) -> None:
+            attempt.end, attempt.ended = end, then
+
+        endpoint.application = Application(on_open=on_open, on_end=on_end)
+        self._endpoints[port, dst, dst_port] = endpoint
+        endpoint.open(now)
+        self._flush(dst, endpoint, now)
+        return attempt
+
+    def act(self, attempt: Attempt, action: Callable[[Endpoint], None], now: float) -> None:
+        """Does something on an open connection: `host.act(attempt, lambda endpoint: endpoint.abort(now), now)`."""
+        action(attempt.endpoint)
+        self._flush(attempt.dst, attempt.endpoint, now)
+
+    def ping(self, dst: int, now: float) -> Ping:
+        """Sends an echo request."""
+        ident = self._chance.randrange(1 << 32)
+        self._pings[ident] = Ping(dst, now)
+        self._send(dst, Icmp(ICMP_ECHO_REQUEST, 0, ident), bytes(48), now)
+        return self._pings[ident]
+
+    def send_udp(self, dst: int, src_port: int, dst_port: int, payload: bytes, now: float) -> None:
+        """Sends a datagram."""
+        self._send(dst, Udp(src_port, dst_port), payload, now)
+
+    def next_deadline(self) -> float | None:
+        """When `wake` wants to be called."""
+        return self._later[0][0] if self._later else None
+
+    def wake(self, now: float) -> None:
+        """Does what is due."""
+        while self._later and self._later[0][0] <= now:
+            heapq.heappop(self._later)[2](now)
+
+    def _wake_endpoint(self, peer: int, endpoint: Endpoint, now: float) -> None:
+        endpoint.alarm = None
+        endpoint.wake(now)
+        self._flush(peer, endpoint, now)
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """A frame comes in."""
+        packet = Packet.from_bytes(frame)
+        if packet.eth_dst not in {self.mac, BROADCAST}:
+            return
+        if packet.arp is not None:
+            self.frames += self._neighbours.receive(packet.arp)
+        elif packet.ipv4 is not None and packet.ipv4.dst == self.address and not packet.damaged:
+            self._receive_ipv4(packet, packet.ipv4, now)
+
+    def _receive_ipv4(self, packet: Packet, ipv4: Ipv4, now: float) -> None:
+        if packet.tcp is not None:
+            self._receive_tcp(ipv4.src, packet.tcp, packet.payload, now)
+        elif packet.udp is not None:
+            self._receive_udp(packet, ipv4, packet.udp, now)
+        elif packet.icmp is not None and packet.icmp.type == ICMP_ECHO_REQUEST:
+            self._send(ipv4.src, packet.icmp._replace(type=ICMP_ECHO_REPLY), packet.payload, now)
+        elif packet.icmp is not None and packet.icmp.type == ICMP_ECHO_REPLY:
+            ping = self._pings.get(packet.icmp.rest)
+            if ping is not None and ping.dst == ipv4.src:
+                ping.answered = now
+        elif packet.icmp is not None:
+            self.unreachable.append(packet)
+
+    def _receive_udp(self, packet: Packet, ipv4: Ipv4, udp: Udp, now: float) -> None:
+        if udp.dst in self.udp_echo:
+            self.send_udp(ipv4.src, udp.dst, udp.src, packet.payload, now)
+        elif udp.dst in EPHEMERAL_PORTS:
+            self.datagrams.append((ipv4.src, udp.src, udp.dst, packet.payload))
+        else:
+            quoted = packet.to_bytes()[14 : 14 + QUOTED_OCTETS]
+            self._send(ipv4.src, Icmp(ICMP_UNREACHABLE, 3), quoted, now)
+
+    def _receive_tcp(self, peer: int, tcp: Tcp, payload: bytes, now: float) -> None:
+        key = tcp.dst, peer, tcp.src
+        endpoint = self._endpoints.get(key)
+        if endpoint is not None and tcp.flags & (SYN | ACK | RST) == SYN and endpoint.gives_way_to(tcp):
+            endpoint = None
+        if endpoint is None:
+            self._receive_unknown(peer, tcp, payload, now)
+        else:
+            endpoint.receive(tcp, payload, now)
+            self._flush(peer, endpoint, now)
+
+    def _receive_unknown(self, peer: int, tcp: Tcp, payload: bytes, now: float) -> None:
+        if tcp.flags & RST:
+            return
+        behaviour = self.listening.get(tcp.dst)
+        if behaviour is None or tcp.flags & (SYN | ACK) != SYN:
+            self._send(peer, _answer_of_closed_port(tcp, len(payload)), b"", now)
+            return
+        settled = settle(behaviour, self._chance)
+        if isinstance(settled, Silent):
+            return
+
+        def later(when: float, action: Callable[[float], None]) -> None:
+            def act(then: float) -> None:
+                action(then)
+                self._flush(peer, endpoint, then)
+
+            self._at(when, act)
+
+        endpoint = self._endpoint(tcp.dst, tcp.src, application(settled, later))
+        self._endpoints[tcp.dst, peer, tcp.src] = endpoint
+        endpoint.accept(tcp, now)
+        self._flush(peer, endpoint, now)
+
+    def _endpoint(self, port: int, peer_port: int, program: Application) -> Endpoint:
+        return Endpoint(port, peer_port, self._chance.randrange(1 << 32), program, self._chance.randrange(1 << 31))
+
+    def _free_port(self, dst: int, dst_port: int) -> int:
+        port = self._chance.choice(EPHEMERAL_PORTS)
+        while (port, dst, dst_port) in self._endpoints:
+            port = self._chance.choice(EPHEMERAL_PORTS)
+        return port
+
+    def _flush(self, peer: int, endpoint: Endpoint, now: float) -> None:
+        segments, endpoint.outbox = endpoint.outbox, []
+        for tcp, payload in segments:
+            # Linux numbers packets of an open socket; a SYN-ACK and what no socket sends have 0.
+            ident = 0 if tcp.flags & (SYN | ACK) == SYN | ACK else self._chance.randrange(1, 1 << 16)
+            self._send(peer, tcp, payload, now, ident)
+        deadline = endpoint.next_deadline
+        if deadline is not None and (endpoint.alarm is None or deadline < endpoint.alarm):
+            endpoint.alarm = deadline
+            self._at(deadline, lambda then: self._wake_endpoint(peer, endpoint, then))
+        if (
+            endpoint.state is State.CLOSED
+            and self._endpoints.get((endpoint.port, peer, endpoint.peer_port)) is endpoint
+        ):
+            del self._endpoints[endpoint.port, peer, endpoint.peer_port]
+
+    def _send(self, dst: int, transport: Tcp | Udp | Icmp, payload: bytes, now: float, ident: int = 0) -> None:
+        packet = Packet(0, self.mac, ETH_IPV4, payload)
+        match transport:
+            case Tcp():
+                proto, packet.tcp = PROTO_TCP, transport
+            case Udp():
+                proto, packet.udp = PROTO_UDP, transport
+            case Icmp():
+                proto, packet.icmp = PROTO_ICMP, transport
+        packet.ipv4 = Ipv4(self.address, dst, proto, ident=ident)
+        ready, asked = self._neighbours.address(packet, dst)
+        self.frames += ready
+        if asked:
+            self._at(now + ARP_RETRY_S, lambda then: self._ask_again(dst, then))
+
+    def _ask_again(self, dst: int, now: float) -> None:
+        state = self._neighbours.retry(dst)
+        if isinstance(state, bytes):
+            self.frames.append(state)
+            self._at(now + ARP_RETRY_S, lambda then: self._ask_again(dst, then))
+        elif state is Resolution.FAILED:
+            for (_, peer, _), endpoint in list(self._endpoints.items()):
+                if peer == dst:
+                    endpoint.give_up(End.UNREACHABLE, now)
+                    self._flush(peer, endpoint, now)
+
+    def _at(self, when: float, action: Callable[[float], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._later, (when, self._order, action))
+
+
+def _answer_of_closed_port(tcp: Tcp, payload_size: int) -> Tcp:
+    """The RST of RFC 9293 §3.10.7.1: no options, no window."""
+    if tcp.flags & ACK:
+        return Tcp(tcp.dst, tcp.src, tcp.ack, 0, RST)
+    size = payload_size + bool(tcp.flags & SYN) + bool(tcp.flags & FIN)
+    return Tcp(tcp.dst, tcp.src, 0, (tcp.seq + size) & MASK, RST | ACK)

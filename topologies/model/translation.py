@@ -1,0 +1,181 @@
+"""How a tracker recognises a packet's connection, and how it translates addresses and ports (`ovs-actions(7)`, ct and nat)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from controller.flows import Nat
+from topologies.model.headers import ETH_IPV4, ICMP_ERRORS, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Icmp, Ipv4, checksum
+from topologies.model.packet import CT_DNAT, CT_SNAT, Packet
+
+_REVERSED_ICMP = {0: 8, 8: 0, 13: 14, 14: 13, 15: 16, 16: 15}
+_ATTEMPTS = 128
+_PORTS = {PROTO_TCP, PROTO_UDP}
+
+
+class Key(NamedTuple):
+    """One direction of a connection in a zone. For ICMP a port is identifier << 8 | type, the type of its own direction."""
+
+    zone: int
+    proto: int
+    src: int
+    src_port: int
+    dst: int
+    dst_port: int
+
+
+class Translation(NamedTuple):
+    """How a connection is translated: the keys of its packets in each direction as they arrive, and what it changes."""
+
+    forward: Key
+    reverse: Key
+    kind: Literal["src", "dst"]
+
+
+def reversed_key(key: Key) -> Key:
+    """The opposite direction, as if nothing were translated."""
+    return Key(key.zone, key.proto, key.dst, key.dst_port, key.src, key.src_port)
+
+
+def key_of(packet: Packet, zone: int) -> tuple[Key, bool] | None:
+    """The connection a packet belongs to and whether it only relates to it (an ICMP error); None: none can be told."""
+    ipv4 = packet.ipv4
+    if packet.eth_type != ETH_IPV4 or ipv4 is None or packet.damaged:
+        return None
+    if ipv4.proto == PROTO_ICMP and packet.icmp is not None and packet.icmp.type in ICMP_ERRORS:
+        quoted = _quoted_key(packet.payload, zone)
+        # The error goes to whoever sent the quoted packet; anything else is forged or misdirected.
+        return (reversed_key(quoted), True) if quoted is not None and quoted.src == ipv4.dst else None
+    ports = _ports(packet, ipv4.proto)
+    return (Key(zone, ipv4.proto, ipv4.src, ports[0], ipv4.dst, ports[1]), False) if ports else None
+
+
+def _ports(packet: Packet, proto: int) -> tuple[int, int] | None:
+    if proto in _PORTS:
+        transport = packet.tcp or packet.udp
+        return (transport.src, transport.dst) if transport and transport.src and transport.dst else None
+    if proto == PROTO_ICMP:
+        return _icmp_ports(packet.icmp) if packet.icmp else None
+    return 0, 0
+
+
+def _icmp_ports(icmp: Icmp) -> tuple[int, int] | None:
+    if icmp.type not in _REVERSED_ICMP or icmp.code != 0:
+        return None
+    return icmp.ident << 8 | icmp.type, icmp.ident << 8 | _REVERSED_ICMP[icmp.type]
+
+
+def _quoted_header(payload: bytes) -> tuple[Ipv4, bytes] | None:
+    """The IPv4 header an ICMP error quotes, and what it quotes of the data: at least 8 octets (RFC 792)."""
+    size = (payload[0] & 0xF) * 4 if payload else 0
+    if size < 20 or len(payload) < size + 8:
+        return None
+    # The quotation is cut short, so its total length says more than there is.
+    header = Ipv4.unpack(payload[:2] + len(payload).to_bytes(2, "big") + payload[4:])
+    return (header[0], payload[size:]) if header else None
+
+
+def _quoted_key(payload: bytes, zone: int) -> Key | None:
+    quoted = _quoted_header(payload)
+    if quoted is None:
+        return None
+    ipv4, data = quoted
+    if ipv4.proto in _PORTS:
+        src_port, dst_port = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
+        return Key(zone, ipv4.proto, ipv4.src, src_port, ipv4.dst, dst_port) if src_port and dst_port else None
+    if ipv4.proto != PROTO_ICMP:
+        return Key(zone, ipv4.proto, ipv4.src, 0, ipv4.dst, 0)
+    header = Icmp.unpack(data)
+    ports = _icmp_ports(header[0]) if header else None
+    return Key(zone, ipv4.proto, ipv4.src, ports[0], ipv4.dst, ports[1]) if ports else None
+
+
+def reply_key(key: Key, nat: Nat, taken: Callable[[Key], bool]) -> Key | None:
+    """The key the replies of a connection will have once it is translated; None when no free one is left.
+
+    A source port that collides is replaced by an ephemeral one, also when only the destination is translated. A bare `nat`
+    with commit gives replies no address, as in Open vSwitch 3.1: the connection never sees one.
+    """
+    if nat.kind == "known":
+        return Key(key.zone, key.proto, 0, key.dst_port, key.src, 0 if key.proto in _PORTS else key.src_port)
+    src = nat.address or key.src if nat.kind == "src" else key.src
+    dst = nat.address or key.dst if nat.kind == "dst" else key.dst
+    plain = Key(key.zone, key.proto, dst, key.dst_port, src, key.src_port)
+    if key.proto not in _PORTS:
+        return None if taken(plain) else plain
+    candidates = _candidates(plain, nat, zlib.crc32(repr(key).encode()))
+    return next((candidate for candidate in candidates if not taken(candidate)), None)
+
+
+def _candidates(plain: Key, nat: Nat, seed: int) -> Iterator[Key]:
+    if nat.ports and nat.kind == "src":
+        yield from (plain._replace(dst_port=port) for port in _spread(nat.ports, seed))
+        return
+    if nat.ports:
+        for port in _spread(nat.ports, seed):
+            plain = plain._replace(src_port=port)
+            yield plain
+        plain = plain._replace(src_port=next(_spread(nat.ports, seed)))
+    yield plain
+    low, high = _class_of(plain.dst_port)
+    yield from (plain._replace(dst_port=port) for port in _spread((low, high), plain.dst_port - low))
+
+
+def _class_of(port: int) -> tuple[int, int]:
+    """The ports that may stand for this one: privileged ones stay privileged."""
+    if port < 512:
+        return 1, 511
+    return (600, 1023) if port < 1024 else (1024, 65535)
+
+
+def _spread(ports: tuple[int, int], seed: int) -> Iterator[int]:
+    low, high = ports
+    size = high - low + 1
+    return (low + (seed + step) % size for step in range(min(size, _ATTEMPTS)))
+
+
+def translate(packet: Packet, translation: Translation, reply: bool, related: bool) -> int:
+    """Rewrites a packet of a translated connection for its direction; returns the ct_state bit that says so."""
+    # The packet becomes the opposite of what its answer looks like.
+    wanted = translation.forward if reply else translation.reverse
+    source = (translation.kind == "src") is not reply
+    ipv4 = packet.ipv4
+    if ipv4 is None:
+        return 0
+    packet.ipv4 = ipv4._replace(src=wanted.dst) if source else ipv4._replace(dst=wanted.src)
+    if related:
+        packet.payload = _translate_quoted(packet.payload, wanted, not source)
+    elif packet.tcp is not None:
+        packet.tcp = packet.tcp._replace(src=wanted.dst_port, dst=wanted.src_port)
+    elif packet.udp is not None:
+        packet.udp = packet.udp._replace(src=wanted.dst_port, dst=wanted.src_port)
+    return CT_SNAT if source else CT_DNAT
+
+
+def _translate_quoted(payload: bytes, outer: Key, source: bool) -> bytes:
+    """The packet quoted in an ICMP error, which went the other way: `source` says which of its addresses changes."""
+    quoted = _quoted_header(payload)
+    if quoted is None:
+        return payload
+    ipv4, data = quoted
+    size = ipv4.size
+    address = (outer.src if source else outer.dst).to_bytes(4, "big")
+    before = payload[12:20] + data[:4]
+    header = payload[:12] + (address + payload[16:size] if source else payload[12:16] + address + payload[20:size])
+    if ipv4.proto in _PORTS:
+        ports = outer.src_port.to_bytes(2, "big") + outer.dst_port.to_bytes(2, "big")
+        data = _adjusted(ports + data[4:], ipv4.proto, before, header[12:20] + ports)
+    bare = header[:10] + b"\0\0" + header[12:]
+    return header[:10] + checksum(bare).to_bytes(2, "big") + header[12:] + data
+
+
+def _adjusted(data: bytes, proto: int, before: bytes, after: bytes) -> bytes:
+    """Quoted transport data whose addresses and ports changed, with its checksum, where quoted, adjusted (RFC 1624)."""
+    offset = 16 if proto == PROTO_TCP else 6
+    old = int.from_bytes(data[offset : offset + 2], "big")
+    if len(data) < offset + 2 or (proto == PROTO_UDP and old == 0):
+        return data
+    total = (0xFFFF - old - int.from_bytes(before, "big") + int.from_bytes(after, "big")) % 0xFFFF or 0xFFFF
+    return data[:offset] + (0xFFFF - total).to_bytes(2, "big") + data[offset + 2 :]
