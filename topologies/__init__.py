@@ -16,7 +16,7 @@ class _MininetOfTheDistribution:
 
     @staticmethod
     def find_spec(
-        name: str, path: Sequence[str] | None = None, target: object = None
+        name: str, _path: Sequence[str] | None = None, _target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
         if name != "mininet":
             return None

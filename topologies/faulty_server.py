@@ -70,7 +70,7 @@ class FaultyServer:
     def __init__(self, name: str, port: int, seed: int = 1) -> None:
         self._name = name
         self._port = port
-        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._random = random.Random(seed)  # repeatable
         self._behaviour = Behaviour()
         self._counts = Counts()
         self._open = 0

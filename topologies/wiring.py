@@ -29,7 +29,7 @@ class FabricSwitch(OVSSwitch):
 
     @classmethod
     def batchStartup(  # noqa: N802 - Mininet's name
-        cls, switches: Sequence[OVSSwitch], run: object = None
+        cls, switches: Sequence[OVSSwitch], **_: object
     ) -> Sequence[OVSSwitch]:
         """Creates the bridges with their ports (Mininet calls it once for all), then shapes those that have a rate.
 
@@ -44,7 +44,7 @@ class FabricSwitch(OVSSwitch):
 
     @classmethod
     def batchShutdown(  # noqa: N802 - Mininet's name
-        cls, switches: Sequence[OVSSwitch], run: object = None
+        cls, switches: Sequence[OVSSwitch], **_: object
     ) -> Sequence[OVSSwitch]:
         """Removes the bridges. Mininet alone would wait without end for a switch process that is gone.
 
