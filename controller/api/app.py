@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from controller.api import documents, metrics, problem
 from controller.api.access import check_access
 from controller.api.context import EXTENSION, Context
-from controller.api.intake import MAX_BODY_BYTES, AnswerJson, StrictRequest, check_request
+from controller.api.intake import READ_BYTES, AnswerJson, StrictRequest, check_request
 from controller.api.resources import dashboard, diagnosis, events, fabric, firewall, policy, pools, quarantine, vips
 from controller.api.service import ConflictError, Service
 from controller.policy import PolicyError
@@ -51,7 +51,7 @@ def create_app(
         openapi_extensions={"security": [{"token": []}, {}]},
         static_folder=None,
     )
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = READ_BYTES
     app.request_class = StrictRequest
     app.json = AnswerJson(app)
     app.extensions[EXTENSION] = Context(service, store, clock, require_tokens)

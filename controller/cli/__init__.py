@@ -17,7 +17,12 @@ class CommandError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0 done, 1 failed, 2 usage or invalid input."""
-    from controller.cli.app import app  # noqa: PLC0415 (typer, only now)
+    if arguments is None and sys.argv[1:2] == ["run"]:
+        # typer imports pydantic, whose objects the hub's patch cannot walk: it has to come before.
+        from apps.main import _patch as patch_hub
+
+        patch_hub("ryu")
+    from controller.cli.app import app
 
     try:
         app(args=arguments, prog_name="resetlb")

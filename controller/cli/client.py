@@ -35,7 +35,7 @@ class Client:
 
     @cached_property
     def _opener(self) -> "OpenerDirector":
-        from urllib.request import ProxyHandler, build_opener  # noqa: PLC0415 (slow to import)
+        from urllib.request import ProxyHandler, build_opener
 
         # The controller is asked directly: a proxy of the environment is meant for the web.
         return build_opener(ProxyHandler({}))
@@ -62,8 +62,8 @@ class Client:
         return self._call(method, path, {} if body is None and method != "DELETE" else body)
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
-        from urllib.error import HTTPError  # noqa: PLC0415
-        from urllib.request import Request  # noqa: PLC0415
+        from urllib.error import HTTPError
+        from urllib.request import Request
 
         headers = {"Accept": "application/json"}
         content = None

@@ -19,7 +19,7 @@ def pcap(
 
     Says of each who reset it, when, and the likely cause. No switch is needed.
     """
-    from controller.pcap.command import run  # noqa: PLC0415
+    from controller.pcap.command import run
 
     raise typer.Exit(run(files, as_json))
 

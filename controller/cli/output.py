@@ -33,7 +33,7 @@ def print_json(document: object) -> None:
 
 def console() -> "Console":
     """Make the console of standard output; wide where lines may be cut by nobody."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
     return Console(highlight=False, soft_wrap=False, width=width)
@@ -41,9 +41,9 @@ def console() -> "Console":
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None) -> "Table":
     """Make a table. Cells are plain text: what comes from the network is never markup."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for name, _ in columns:

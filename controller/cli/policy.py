@@ -32,7 +32,7 @@ def check(file: PolicyFile, as_json: Json = False) -> None:
 
     Needs no controller.
     """
-    from controller.policy import PolicyError  # noqa: PLC0415
+    from controller.policy import PolicyError
 
     try:
         policy = _read(file)
@@ -109,9 +109,9 @@ def rollback(
 
 
 def _read(file: Path) -> "Policy":
-    import sys  # noqa: PLC0415
+    import sys
 
-    from controller.policy import MAX_FILE_BYTES, load_policy_file, parse_policy_text  # noqa: PLC0415
+    from controller.policy import MAX_FILE_BYTES, load_policy_file, parse_policy_text
 
     try:
         if str(file) == "-":
@@ -122,7 +122,7 @@ def _read(file: Path) -> "Policy":
 
 
 def _valid(file: Path) -> "Policy":
-    from controller.policy import PolicyError  # noqa: PLC0415
+    from controller.policy import PolicyError
 
     try:
         return _read(file)
@@ -156,8 +156,8 @@ def _print_changes(changes: list[dict[str, Any]]) -> None:
 
 
 def _stored(state_dir: Path, limit: int) -> list[dict[str, Any]]:
-    from controller.api.times import rfc3339  # noqa: PLC0415
-    from controller.store import Store, StoreError  # noqa: PLC0415
+    from controller.api.times import rfc3339
+    from controller.store import Store, StoreError
 
     try:
         with Store(state_dir, read_only=True) as store:
@@ -178,10 +178,10 @@ def _stored(state_dir: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def _roll_back_stored(state_dir: Path, revision: int | None) -> "Policy":
-    import getpass  # noqa: PLC0415
-    import time  # noqa: PLC0415
+    import getpass
+    import time
 
-    from controller.store import Store, StoreBusyError, StoreError, roll_back  # noqa: PLC0415
+    from controller.store import Store, StoreBusyError, StoreError, roll_back
 
     try:
         with Store(state_dir, must_exist=True) as store:

@@ -53,7 +53,7 @@ def run(
 
     It runs until SIGTERM or Ctrl-C; flows stay on the switches.
     """
-    from apps.main import run as run_controller  # noqa: PLC0415 (patches the hub: only when it is wanted)
+    from apps.main import run as run_controller
 
     code = run_controller(
         policy=policy,

@@ -230,6 +230,6 @@ def automation(
 
 
 def _segment(name: str) -> str:
-    from urllib.parse import quote  # noqa: PLC0415
+    from urllib.parse import quote
 
     return quote(name, safe="")

@@ -34,7 +34,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a token and show it, once. From the first one on, the API asks everybody for one."""
-    from controller.store import Role as StoredRole  # noqa: PLC0415
+    from controller.store import Role as StoredRole
 
     with _store(state_dir) as store:
         token, secret = store.tokens.create(name, StoredRole(role.value), time.time())
@@ -44,7 +44,7 @@ def create(
 @commands.command("list")
 def list_tokens(state_dir: StateDir = None, as_json: Json = False) -> None:
     """Show the tokens, without their secrets."""
-    from controller.api.times import rfc3339  # noqa: PLC0415
+    from controller.api.times import rfc3339
 
     with _store(state_dir) as store:
         rows = [
@@ -70,7 +70,7 @@ def revoke(
 
 @contextmanager
 def _store(state_dir: Path | None) -> "Iterator[Store]":
-    from controller.store import Store, StoreError  # noqa: PLC0415
+    from controller.store import Store, StoreError
 
     try:
         with Store(state_dir or default_state_dir()) as store:

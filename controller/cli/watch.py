@@ -39,7 +39,7 @@ def top(
 
 
 def _refresh(client: Client, interval_s: float) -> None:
-    from rich.live import Live  # noqa: PLC0415
+    from rich.live import Live
 
     try:
         with Live(_view(_snapshot(client)), console=console(), screen=True, auto_refresh=False) as live:
@@ -61,8 +61,8 @@ def _snapshot(client: Client) -> dict[str, Any]:
 
 
 def _view(snapshot: dict[str, Any]) -> "Group":
-    from rich.console import Group  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group
+    from rich.text import Text
 
     health = snapshot["health"]
     reason = f" ({health['reason']})" if health["reason"] else ""

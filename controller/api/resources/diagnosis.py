@@ -56,7 +56,7 @@ def label_incident(path: IdPath, body: LabelBody) -> Response:
 
 
 @api.post("/incidents/<id>/revert", responses={200: documents.Incident})
-def revert_incident(path: IdPath, body: EmptyBody) -> Response:
+def revert_incident(path: IdPath, body: EmptyBody) -> Response:  # noqa: ARG001 (checked to be empty)
     """Undo the actions of an incident."""
     _incident(path.id)
     incident = context().service.revert_incident(path.id)

@@ -25,6 +25,8 @@ def get_events() -> Response:
         raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "5"})
     events = context().service.events(request.headers.get("Last-Event-ID"))
     response = Response(server_sent(events), content_type="text/event-stream; charset=utf-8")
+    # Eventlet gathers small chunks, and would hold the opening back until 4 KiB of events have come.
+    request.environ["eventlet.minimum_write_chunk_size"] = 0
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     stream = object()
     streams.add(stream)

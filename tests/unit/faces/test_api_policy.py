@@ -57,6 +57,7 @@ def test_dry_run_of_what_the_core_would_refuse(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("raw", "status", "detail"),
     [
+        (b"", 400, "not JSON"),
         (b"{", 400, "not JSON"),
         (b'{"version": 1, "version": 1}', 400, '"version" is there twice'),
         (b'{"version": NaN}', 400, "NaN is not JSON"),

@@ -78,7 +78,7 @@ main(["--help"]), main(["--version"])
 heavy = {"eventlet", "ryu", "os_ken", "flask", "pydantic", "networkx", "rich", "sqlite3"} & set(sys.modules)
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
     )
     assert done.returncode == 0, done.stderr
@@ -351,7 +351,7 @@ def test_reader_that_leaves_early_is_no_traceback(tmp_path: Path) -> None:
             with store.policy_change(Policy(), Provenance("file", "me", NOW, "x" * 4000 + str(number))):
                 pass
     command = f"{sys.executable} -c 'from controller.cli import main; raise SystemExit(main())'"
-    done = subprocess.run(  # noqa: S602
+    done = subprocess.run(
         f"{command} policy history --limit 50 --json --state-dir {tmp_path} | head -1", shell=True, capture_output=True,
         text=True, check=False, cwd=Path(__file__).parents[3],
     )  # fmt: skip

@@ -1,0 +1,86 @@
+"""`resetlb run` as an operator starts it: one process that serves, keeps its state, and ends when told."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+START_S, END_S = 30.0, 3.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(state_dir: Path, *more: str) -> tuple["subprocess.Popen[str]", str]:
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "resetlb"), "run", "--api", f"127.0.0.1:{port}"]
+    command += ["--listen", f"127.0.0.1:{free_port()}", "--state-dir", str(state_dir), *more]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            ask(f"http://127.0.0.1:{port}", "/v1/health")
+        except OSError:
+            time.sleep(0.1)
+        else:
+            break
+    return process, f"http://127.0.0.1:{port}"
+
+
+def ask(url: str, path: str, body: object = None) -> Any:
+    content = None if body is None else json.dumps(body).encode()
+    method = "GET" if body is None else "PATCH"
+    request = urllib.request.Request(url + path, content, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)
+
+
+def test_runs_quietly_keeps_what_rest_changed_and_ends_within_3_s(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("pools: {web: {members: [{name: a, address: 10.0.0.11, port: 80}]}}")
+    process, url = start(tmp_path / "state", "--policy", str(file))
+    assert ask(url, "/v1/pools/web/members/a", {"weight": 7})["weight"] == 7
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    process, url = start(tmp_path / "state", "--policy", str(file))
+    assert ask(url, "/v1/pools/web/members/a")["weight"] == 7
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=END_S)
+    assert process.returncode == 0
+    assert "Traceback" not in log
+    assert "monkey_patch" not in log
+
+
+def test_invalid_policy_is_exit_code_2(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("pools: {web: {members: [{name: a, address: 10.0.0.11, port: 70000}]}}")
+    process, _ = start(tmp_path / "state", "--policy", str(file))
+    _, log = process.communicate(timeout=START_S)
+    assert process.returncode == 2
+    assert "pools.web.members[0].port: 70000 is not in 1–65535 (line 1)" in log
+
+
+def test_listener_beyond_the_loopback_without_tokens_is_exit_code_2(tmp_path: Path) -> None:
+    process, _ = start(tmp_path / "state", "--api", "0.0.0.0:0")
+    _, log = process.communicate(timeout=START_S)
+    assert process.returncode == 2
+    assert "resetlb token create" in log
+
+
+def test_second_controller_on_the_same_state_is_refused(tmp_path: Path) -> None:
+    first, _ = start(tmp_path / "state")
+    second, _ = start(tmp_path / "state")
+    _, log = second.communicate(timeout=START_S)
+    first.terminate()
+    first.communicate(timeout=END_S)
+    assert second.returncode == 1
+    assert "a running controller uses the state directory" in log
