@@ -16,7 +16,7 @@ from topologies.faulty_server import Fault
 START_S = 10.0
 
 _NGINX = """\
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+user root root; daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; default_type text/plain; keepalive_requests 1000000;
@@ -30,7 +30,7 @@ http {{
 class Nginx:
     """An nginx of its own on a host: answers / with the host's name, and files put into `files`.
 
-    One process without a master: in a user namespace it could not change to another user.
+    One process without a master, as root: a user namespace may have no other user.
 
     Args:
         fabric: a started fabric.

@@ -77,6 +77,7 @@ def test_a_restart_loses_flows_and_connections_but_no_port(fabric: Fabric) -> No
     assert fabric.conntrack() == []
     assert all(fabric.dump_flows(switch) == [] for switch in fabric.switch_names)
     assert (fabric.port_no("leaf1", "h1"), fabric.port_no("leaf1", "spine1")) == ports
+    _soon(lambda: all(fabric.connected(switch) for switch in fabric.switch_names))
     _forward(fabric)
     assert _ping(fabric, "h1", "h3")
 
