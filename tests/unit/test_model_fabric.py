@@ -149,7 +149,7 @@ class StaticCore:
     deadline: float | None = None
     events: list[tuple[float, Event]] = field(default_factory=list)
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self, now: float) -> float | None:
         return self.deadline
 
     def handle(self, event: Event, now: float) -> list[Decision]:
@@ -379,6 +379,15 @@ def test_the_core_is_ticked_when_it_wants_to_be() -> None:
     core = StaticCore(deadline=0.7)
     running(core).run(5.0)
     assert [now for now, event in core.events if isinstance(event, Tick)] == [0.7]
+
+
+def test_a_core_that_is_never_done_is_an_error() -> None:
+    class Restless(StaticCore):
+        def next_deadline(self, now: float) -> float | None:
+            return 0.0
+
+    with pytest.raises(RuntimeError, match="never done"):
+        running(Restless())
 
 
 def test_the_same_seed_repeats_everything() -> None:

@@ -19,7 +19,7 @@ class Core(Protocol):
         """Takes an event in and says what to do."""
         ...
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self, now: float) -> float | None:
         """When it wants a `Tick`; None: never."""
         ...
 

@@ -23,6 +23,8 @@ from topologies.model.links import Direction
 from topologies.model.switch import FakeSwitch
 from topologies.model.wiring import LinkPlace, SwitchPort, Wiring
 
+MAX_TICKS_AT_ONCE = 1000
+
 
 class FakeFabric:
     """A fabric at time `now`. Nothing happens but in `run`; `at` arranges for something to happen in it.
@@ -54,6 +56,7 @@ class FakeFabric:
         self._sessions = dict.fromkeys(self.switches, 0)
         self._alarms: dict[str, float] = {}
         self._tick: float | None = None
+        self._ticked, self._ticks = -1.0, 0
         self._wire(wiring, random.Random(seed))
 
     def _wire(self, wiring: Wiring, chance: random.Random) -> None:
@@ -119,7 +122,7 @@ class FakeFabric:
             namespace[decision.key] = decision.value
 
     def _arrange_tick(self) -> None:
-        deadline = self.core.next_deadline() if self.core is not None else None
+        deadline = self.core.next_deadline(self.now) if self.core is not None else None
         if deadline is not None and (self._tick is None or deadline < self._tick):
             self._tick = max(deadline, self.now)
             session = self._session
@@ -129,8 +132,12 @@ class FakeFabric:
         if session != self._session:
             return
         self._tick = None
-        deadline = self.core.next_deadline() if self.core is not None else None
+        deadline = self.core.next_deadline(self.now) if self.core is not None else None
         if deadline is not None and deadline <= self.now:
+            self._ticks = self._ticks + 1 if self._ticked == self.now else 1
+            self._ticked = self.now
+            if self._ticks > MAX_TICKS_AT_ONCE:
+                raise RuntimeError(f"the core is never done at {self.now} s: its deadline stays in the past")
             self.tell(Tick())
         else:
             self._arrange_tick()
