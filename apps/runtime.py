@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import pickle
 import time
+from pathlib import Path
 from typing import Any
 
 import eventlet
@@ -41,6 +44,9 @@ class Runtime:
         self._to_write = eventlet.event.Event()
         self._to_read = eventlet.event.Event()
         self._counting: dict[int, FlowCounted] = {}
+        path = os.environ.get("RESETLB_RECORD")
+        # The flight recorder: every event with its time, so a run can be decided again offline (`scripts/fit`).
+        self._recorder = Path(path).open("wb") if path else None
 
     def now(self) -> float:
         """Seconds since the epoch on a clock that never steps."""
@@ -55,10 +61,18 @@ class Runtime:
 
     def submit(self, event: Event) -> None:
         """Hand a fact to the core and carry out what follows. Does not yield."""
-        decisions = self.core.handle(event, self.now())
+        now = self.now()
+        if self._recorder is not None:
+            pickle.dump((now, event), self._recorder)
+        decisions = self.core.handle(event, now)
         if decisions:
             self._apply(decisions)
             _signal(self._asleep)
+
+    def carry_out(self, decisions: list[do.Decision]) -> None:
+        """Carry out what an operator's command led to, and bring the switches up to date."""
+        self._apply(decisions)
+        self.submit(Tick())
 
     def on_message(self, datapath: Any, kind: int, xid: int, message: bytes) -> None:
         """A message of ours, as bytes."""

@@ -23,8 +23,12 @@ from controller.api.service import (
 )  # fmt: skip
 from controller.api.times import rfc3339
 from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup
+from controller.diagnosis.incidents import Incident, Subject, SubjectType
+from controller.diagnosis.model import Cause as LikelyCause
+from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
 from controller.policy import Automation, Policy, PolicyError, Problem
+from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
 from controller.topology import Endpoint
@@ -209,38 +213,80 @@ class RunningController:
             "destination": address_text(record.connection.dst), "destination_port": record.connection.dst_port,
             "sender": record.sender.value, "entry_port": endpoint_text(record.entry) if record.entry else None,
             "stage": record.stage.value, "kind": record.kind.value, "ttl": segment.ttl, "flags": _flags(segment.flags),
-            "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated, "cause": None,
+            "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated, "cause": self._cause(record),
         }  # fmt: skip
 
-    # --- incidents and quarantine: no diagnosis yet, so there are none ----------------------------------------------------------
+    def _cause(self, record: ResetRecord) -> str | None:
+        """The cause of the incident the reset belongs to, if there is one."""
+        member = self.core.services.member(record.member)
+        subjects = [Subject(SubjectType.CLIENT, address_text(record.connection.src))]
+        if member is not None:
+            subjects.append(Subject(SubjectType.MEMBER, f"{member.pool}/{member.policy.name}"))
+        for incident in self.core.investigation.incidents.all.values():
+            ended = incident.closed or self.runtime.now()
+            if incident.subject in subjects and incident.first_reset <= record.time <= ended:
+                return incident.cause.value
+        return None
+
+    # --- incidents and quarantine ----------------------------------------------------------------------------------------------
 
     def incidents(self, state: Literal["open", "closed"] | None) -> Sequence[JsonObject]:
-        """Incidents, newest first."""
-        return []
+        """Incidents, newest first; those of earlier runs last."""
+        present = [document(incident) for incident in self.core.investigation.incidents.all.values()]
+        all_of_them = [*reversed(present), *reversed(self.core.archive.earlier.values())]
+        if state is None:
+            return all_of_them
+        return [incident for incident in all_of_them if (incident["closed"] is None) == (state == "open")]
 
     def incident(self, incident_id: str) -> JsonObject | None:
         """One incident."""
-        return None
+        present = self.core.investigation.incidents.all.get(incident_id)
+        return document(present) if present else self.core.archive.earlier.get(incident_id)
 
     def label_incident(self, incident_id: str, cause: Cause) -> JsonObject:
-        """Note an operator's cause."""
-        raise ConflictError(f"there is no incident {incident_id}")
+        """Note an operator's cause; the model learns from it."""
+        incident = self._present(incident_id)
+        self.runtime.carry_out(self.core.archive.label(incident, LikelyCause(cause)))
+        return document(incident)
 
     def revert_incident(self, incident_id: str) -> JsonObject:
-        """Undo an incident's actions."""
-        raise ConflictError(f"there is no incident {incident_id}")
+        """Undo what was done about an incident."""
+        incident = self._present(incident_id)
+        undone = self.core.remedies.revert(incident, self.runtime.now())
+        if undone is None:
+            raise ConflictError(f"nothing was done about {incident_id} that is still in force")
+        self.runtime.carry_out(undone)
+        return document(incident)
+
+    def _present(self, incident_id: str) -> Incident:
+        incident = self.core.investigation.incidents.all.get(incident_id)
+        if incident is None:
+            raise ConflictError(f"{incident_id} is of an earlier run of the controller")
+        return incident
 
     def quarantine(self) -> Sequence[JsonObject]:
         """Quarantine entries."""
-        return []
+        return [_quarantined(entry) for entry in self.core.quarantine.entries.values()]
 
     def add_quarantine(self, entry: QuarantineEntry) -> JsonObject:
         """Quarantine a client."""
-        raise ConflictError("quarantine is not available in this version")
+        vip = self.core.policy.vips.get(entry.vip) if entry.vip else None
+        address = int(ipaddress.IPv4Address(vip.address)) if vip else None
+        try:
+            made, decisions = self.core.quarantine.add(
+                entry.client, entry.action, self.runtime.now(), vip=entry.vip, vip_address=address, ttl_s=entry.ttl_s,
+                reason=entry.reason, incident=entry.incident,
+            )  # fmt: skip
+        except QuarantineError as error:
+            raise ConflictError(str(error)) from None
+        self.runtime.carry_out(decisions)
+        return _quarantined(made)
 
     def remove_quarantine(self, entry_id: str) -> bool:
         """End a quarantine."""
-        return False
+        decisions = self.core.quarantine.remove(entry_id)
+        self.runtime.carry_out(decisions or [])
+        return decisions is not None
 
     def rule_hits(self) -> Mapping[str, int]:
         """Packets matched by each firewall rule."""
@@ -270,6 +316,13 @@ class RunningController:
             elif counted[0] == "injected":
                 yield Measurement("resets_injected", "TCP resets that did not enter at their sender's port", "counter", total,
                                   {"port_no": counted[1]})  # fmt: skip
+
+
+def _quarantined(entry: Quarantined) -> JsonObject:
+    return {
+        "id": entry.id, "client": entry.client, "vip": entry.vip, "action": entry.action, "ttl_s": entry.ttl_s,
+        "since": rfc3339(entry.since), "until": rfc3339(entry.until), "reason": entry.reason, "incident": entry.incident,
+    }  # fmt: skip
 
 
 def check_feasible(policy: Policy) -> None:

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from controller import mirror, tracking
 from controller.counting import Counters
 from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RequestCounters, SendPacket
+from controller.diagnosis.archive import Archive
+from controller.diagnosis.investigation import Investigation
+from controller.diagnosis.model import Model
+from controller.diagnosis.remedies import Remedies
 from controller.discovery import SETTLE_S, Discovery
 from controller.events import (
     BarrierReplied,
@@ -32,6 +36,7 @@ from controller.numbering import Numbering
 from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
 from controller.policy import AutomationMode, Policy
+from controller.quarantine import Quarantine
 from controller.reaction import Reaction
 from controller.reconcile import Installed, Wanted, reconcile
 from controller.resets import Resets
@@ -60,7 +65,14 @@ class Core:
         )
         self.resets = Resets()
         self.counters = Counters()
-        self.reaction = Reaction(self.topology, self.services, self.resets, rng)
+        self.investigation = Investigation(self.services, self.topology, Model())
+        self.investigation.connection_rate = lambda vip, member: self.counters.rate("handshake", vip, member)
+        self.reaction = Reaction(self.investigation, self.resets, rng)
+        self.quarantine = Quarantine()
+        self.remedies = Remedies(
+            self.services, self.investigation, self.quarantine, self.reaction.eject, self.reaction.readmit
+        )
+        self.archive = Archive(self.investigation)
         self.policy = policy or Policy()
         self.installed: dict[int, Installed] = {}
         self.wanted: dict[int, Wanted] = {}
@@ -83,6 +95,12 @@ class Core:
         if self.discovery.topology_changed or self.discovery.hosts_changed:
             self._stale.update(self.installed)
             self.discovery.topology_changed = self.discovery.hosts_changed = False
+        for member, reason in self.reaction.ejected:
+            self.remedies.note_ejection(member, reason, now)
+        self.reaction.ejected.clear()
+        if self.quarantine.changed:
+            self.quarantine.changed = False
+            self._stale.update(self.installed)
         if self.services.changed(now):
             self._stale.update(self.installed)
         after = self._after + self.discovery.answers + self.reaction.barriers()
@@ -96,7 +114,12 @@ class Core:
             self._next_count,
             self.reaction.next_deadline(now),
             self.services.next_deadline(now),
+            self.investigation.next_deadline(now),
+            self.remedies.next_deadline(now),
         ]
+        quarantined = self.quarantine.next_deadline()
+        if quarantined is not None:
+            due.append(quarantined)
         due += [when for when, _ in self._arriving.values()]
         if self.installed and self.holding:
             due.append(self._next_hold)
@@ -109,12 +132,15 @@ class Core:
         values = event.values
         self.zones.restore(values.get("zones", {}))
         self.services.restore(values)
+        self.quarantine.restore(values.get("quarantine", {}))
+        self.archive.restore(values)
         self.discovery.restore(values.get("hosts", {}), values.get("links", {}), values.get("zones", {}), now)
         return []
 
     def _on_policy(self, event: PolicyChanged, now: float) -> list[Decision]:
         self.policy = event.policy
         self.reaction.apply(event.policy)
+        self.remedies.apply(event.policy)
         recorded = self.services.apply(event.policy, now)
         self._stale.update(self.installed)
         hold = self._renew_hold(now) if self.holding else self._release_hold()
@@ -199,6 +225,8 @@ class Core:
 
     def _on_tick(self, _: Tick, now: float) -> list[Decision]:
         decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
+        decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
+        decisions += self.archive.changes(now)
         for dpid, (due, installed) in list(self._arriving.items()):
             if now >= due:
                 del self._arriving[dpid]
@@ -245,6 +273,7 @@ class Core:
         if wanted is not None:
             meaning = {cookie: entry.counts for cookie, entry in wanted.flows.items() if entry.counts is not None}
             self.counters.take(event, meaning, now)
+            self.investigation.on_counted(now)
         return []
 
     # --- switches --------------------------------------------------------------------------------------------------------------
@@ -253,7 +282,15 @@ class Core:
         """The plan of this moment; with other `services`, what would be planned with those."""
         source = services or self.services
         settled = {dpid: self.topology.host_ports(dpid, now, SETTLE_S) for dpid in self.topology.switches}
-        return Plan(self.topology, source.current(now), source.pairs(), source.probed(), source.probe_address, settled)
+        return Plan(
+            topology=self.topology,
+            services=source.current(now),
+            pairs=source.pairs(),
+            probed=source.probed(),
+            probe_address=source.probe_address,
+            settled_ports=settled,
+            quarantine=self.quarantine,
+        )
 
     def _bring_up_to_date(self, now: float) -> list[Decision]:
         """Reconcile the switches that something changed for."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 from controller import admission, balance, mirror, tracking
 from controller.balance import Service
 from controller.flows import MeterEntry
 from controller.mirror import Pinned
 from controller.pipeline import METER_RATES
+from controller.quarantine import Quarantine
 from controller.reconcile import Wanted
 from controller.routes import Routes
 from controller.topology import Host, Topology
@@ -16,18 +19,24 @@ from controller.topology import Host, Topology
 METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items())
 
 
+@dataclass(frozen=True)
 class Plan:
     """One moment's view of the fabric and the services, asked for switch by switch."""
 
-    def __init__(self, topology: Topology, services: list[Service], pairs: list[Pinned], probed: list[tuple[int, int]],
-                 probe_address: int | None, settled_ports: dict[int, list[int]]) -> None:  # fmt: skip
-        self.topology = topology
-        self.services = services
-        self.pairs = pairs
-        self.probed = probed
-        self.probe_address = probe_address
-        self.settled_ports = settled_ports
-        self.vip_addresses = sorted({service.address for service in services})
+    topology: Topology
+    services: list[Service]
+    pairs: list[Pinned]
+    probed: list[tuple[int, int]]
+    """(address, port) of every member."""
+    probe_address: int | None
+    settled_ports: dict[int, list[int]]
+    """Host ports by switch."""
+    quarantine: Quarantine
+
+    @cached_property
+    def vip_addresses(self) -> list[int]:
+        """Every address a VIP has, once."""
+        return sorted({service.address for service in self.services})
 
     def for_switch(self, dpid: int) -> Wanted:
         """Everything the switch shall have."""
@@ -54,6 +63,7 @@ class Plan:
         local = self.topology.hosts_at(dpid)
         for host in local:
             wanted.add(admission.attached(host))
+        wanted.add(self.quarantine.flows(local))
         wanted.add(admission.neighbours(self.vip_addresses, self._others(self.topology.hosts.values())))
         wanted.add([tracking.track(switch.zone)])
         wanted.add(tracking.admit(switch.zone, self.vip_addresses))

@@ -15,6 +15,7 @@ from controller.policy import Member as MemberPolicy
 
 EJECTION_CAP_S = 300.0
 SLOW_START_STEPS = 10
+SMALLEST_SHARE = 0.1
 FORGIVEN_AFTER_S = 60.0
 """A member that stays in for this long has one ejection forgiven."""
 
@@ -57,6 +58,8 @@ class MemberState:
     next_probe: float = 0.0
     handshake_ms: float | None = None
     load: float | None = None
+    share: float = 1.0
+    """Of its weight: less while it is overloaded."""
     agent_state: str = "up"
 
     @property
@@ -80,7 +83,7 @@ class MemberState:
         """The weight in force: 0 while it takes nothing new, a growing share of its own after it came back (at least 1)."""
         if not self.accepts_new:
             return 0
-        return max(1, self.policy.weight * self.slow_start_step(now, slow_start_s) // SLOW_START_STEPS)
+        return max(1, int(self.policy.weight * self.share * self.slow_start_step(now, slow_start_s)) // SLOW_START_STEPS)
 
 
 @dataclass(slots=True)
@@ -137,6 +140,20 @@ class Pools:
         member.health = Health.DEGRADED
         member.slow_start_from = member.healthy_since = now
         member.failures = 0
+
+    def cut(self, member: MemberState) -> bool:
+        """Multiplicative decrease; False at the bottom."""
+        if member.share <= SMALLEST_SHARE:
+            return False
+        member.share = max(SMALLEST_SHARE, member.share / 2)
+        member.health = Health.DEGRADED
+        return True
+
+    def grow(self, member: MemberState) -> None:
+        """Additive increase by a tenth."""
+        member.share = min(1.0, round(member.share + 0.1, 3))
+        if member.share >= 1.0 and member.ejection is None:
+            member.health = Health.UP
 
     def seen_well(self, member: MemberState, now: float) -> None:
         """A probe succeeded on a member that is in; staying well has past ejections forgiven one by one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from controller import balance, redispatch
 from controller.decisions import Announce, Barrier, Decision, FlushConnection, RemoveFlow, SendPacket
+from controller.diagnosis.investigation import Investigation
 from controller.events import BarrierReplied, PacketSeen
 from controller.flows import TO_TABLE, Connection, Output, Purpose
 from controller.health import Outcome, Prober, ProbeResult
@@ -17,9 +18,8 @@ from controller.pools import MemberState
 from controller.redispatch import Redispatcher, Refused
 from controller.resets import ResetRecord, Resets
 from controller.segments import Kind, Segment, Stage
-from controller.services import Services
 from controller.suspicion import Suspicions
-from controller.topology import Endpoint, Topology
+from controller.topology import Endpoint
 
 DEFAULT_CHECK = HealthCheck()
 CONFIRMATION_TIMEOUT_S = 0.5
@@ -39,9 +39,10 @@ class _Ordered:
 class Reaction:
     """Owns suspicion, probes and redispatch; acts on members only through `Pools`, which keeps the safety limits."""
 
-    def __init__(self, topology: Topology, services: Services, resets: Resets, rng: random.Random) -> None:
-        self.topology = topology
-        self.services = services
+    def __init__(self, investigation: Investigation, resets: Resets, rng: random.Random) -> None:
+        self.investigation = investigation
+        self.topology = investigation.topology
+        self.services = investigation.services
         self.resets = resets
         self.prober = Prober(rng)
         self.suspicions = Suspicions()
@@ -49,6 +50,8 @@ class Reaction:
         self.mode = AutomationMode.ENFORCE
         self._tokens = itertools.count(1)
         self._in_force: dict[int, _Ordered] = {}
+        self.ejected: list[tuple[MemberState, str]] = []
+        """Members taken out since somebody looked, and why."""
         self._barriers: Decisions = []
 
     def apply(self, policy: Policy) -> None:
@@ -61,12 +64,13 @@ class Reaction:
         """A punted or mirrored TCP segment; `zone` is the switch's."""
         if event.purpose is Purpose.PROBE:
             sent, results = self.prober.on_segment(segment, event.frame, now)
-            return sent + [decision for result in results for decision in self._on_probed(result, now)]
+            return sent + [decision for result in results for decision in self._on_probed(result, segment.ttl, now)]
         if event.purpose is Purpose.REUSED_PORT:
             return self._reopen(event, segment, zone)
         if event.purpose is Purpose.UNAVAILABLE:
             return self._unavailable(event, segment)
         record = self.resets.take(event.purpose, event.dpid, event.fields, segment, self._entry(event, segment), now)
+        self.investigation.add(record, now)
         against = self._hold_against(record, now)
         if event.purpose is Purpose.HELD:
             return self._redispatch(event, segment, record, zone, now) + against
@@ -126,7 +130,7 @@ class Reaction:
     def _passive(self, member: MemberState, now: float) -> Decisions:
         others = [other.key for other in self.services.pools.of(member.pool) if other is not member]
         if member.ejection is None and self.suspicions.passive(member.key, others, now):
-            return self._eject(member, "several clients were reset by it", confirmed=False, now=now)
+            return self.eject(member, "several clients were reset by it", confirmed=False, now=now)
         return []
 
     def _probe(self, member: MemberState, now: float, confirming: bool) -> Decisions:
@@ -138,12 +142,14 @@ class Reaction:
             check = check.model_copy(update={"timeout_s": min(check.timeout_s, CONFIRMATION_TIMEOUT_S)})
         return self.prober.start(target, check, now)
 
-    def _on_probed(self, result: ProbeResult, now: float) -> Decisions:
+    def _on_probed(self, result: ProbeResult, ttl: int | None, now: float) -> Decisions:
         member = self.services.pools.members.get(result.member)
         if member is None:
             return []
+        self.investigation.evidence.member(member.number).on_probe(result, ttl, now)
         if result.handshake_ms is not None:
             member.handshake_ms = result.handshake_ms
+        confirmed = self.suspicions.confirmed_by(member.key, result.outcome, now)
         if result.outcome is Outcome.SUCCEEDED:
             return self._on_success(member, now)
         member.successes = 0
@@ -151,12 +157,12 @@ class Reaction:
         if member.ejection is not None:
             return []
         check = self.services.pools.settings[member.pool].health_check
-        if self.suspicions.confirmed_by(member.key, result.outcome, now):
-            return self._eject(
+        if confirmed:
+            return self.eject(
                 member, f"clients were reset and an own probe was {result.outcome}", confirmed=True, now=now
             )
         if check is not None and member.failures >= check.fall:
-            return self._eject(
+            return self.eject(
                 member,
                 f"{member.failures} probes in a row: {result.outcome} {result.text}".strip(),
                 confirmed=True,
@@ -175,11 +181,11 @@ class Reaction:
         enough = member.successes >= check.rise * member.ejection.count
         if not member.ejection.confirmed:
             enough = enough and now >= member.ejection.until
-        return self._readmit(member, now) if enough else []
+        return self.readmit(member, now) if enough else []
 
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
-    def _eject(self, member: MemberState, reason: str, confirmed: bool, now: float) -> Decisions:
+    def eject(self, member: MemberState, reason: str, confirmed: bool, now: float) -> Decisions:
         name = f"{member.pool}/{member.policy.name}"
         fields: dict[str, object] = {"member": name, "reason": reason, "confirmed": confirmed}
         if self.mode is not AutomationMode.ENFORCE:
@@ -193,6 +199,7 @@ class Reaction:
         began = self.suspicions.first_seen(member.key, now)
         self.services.pools.eject(member, reason, confirmed, now)
         self.suspicions.clear(member.key)
+        self.ejected.append((member, reason))
         decisions: Decisions = [
             self.services.ejection_record(member),
             Announce("eject", f"{name} is out: {reason}", fields),
@@ -232,7 +239,7 @@ class Reaction:
         cookies = [balance.affinity_cookie(self.services.vip_number(name), member.number) for name in vips]
         return [RemoveFlow(dpid, cookie, table_id=Table.AFFINITY) for cookie in cookies]
 
-    def _readmit(self, member: MemberState, now: float) -> Decisions:
+    def readmit(self, member: MemberState, now: float) -> Decisions:
         name = f"{member.pool}/{member.policy.name}"
         self.services.pools.readmit(member, now)
         return [self.services.ejection_record(member), Announce("readmit", f"{name} is back, slowly", {"member": name})]
@@ -242,7 +249,7 @@ class Reaction:
     def on_tick(self, now: float) -> Decisions:
         """Probes that ran out of time, checks that are due, passive ejections that are over."""
         decisions, results = self.prober.on_tick(now)
-        decisions += [decision for result in results for decision in self._on_probed(result, now)]
+        decisions += [decision for result in results for decision in self._on_probed(result, None, now)]
         for member in self.services.pools.members.values():
             if now >= member.next_probe:
                 decisions += self._check(member, now)

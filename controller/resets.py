@@ -40,9 +40,14 @@ class ResetRecord:
     kind: Kind
     entry: Endpoint | None
     segment: Segment
-    member_sent_data: bool
+    mark: int
     repeated: bool
     """A further reset of a connection that was reset just before: one abort can produce several."""
+
+    @property
+    def member_sent_data(self) -> bool:
+        """Whether the member had answered anything."""
+        return bool(self.mark & MEMBER_DATA_SEEN)
 
 
 def stage_of(mark: int) -> Stage:
@@ -75,9 +80,8 @@ class Resets:
         kind = kind_of(facts_of(segment), sender, stage, in_window=in_window, member_answered=bool(mark & SYN_ACK_SEEN))
         self._serial += 1
         vip, member = (mark & VIP_MASK) >> VIP_SHIFT, mark & MEMBER_MASK
-        sent = bool(mark & MEMBER_DATA_SEEN)
         record = ResetRecord(
-            self._serial, now, dpid, connection, vip, member, sender, stage, kind, entry, segment, sent, repeated
+            self._serial, now, dpid, connection, vip, member, sender, stage, kind, entry, segment, mark, repeated
         )
         self.records.append(record)
         return record

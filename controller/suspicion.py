@@ -27,6 +27,7 @@ class _Failures:
 
     seen: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MAX_REMEMBERED))
     probed_at: float = -REPEAT_AFTER_S
+    outcomes: deque[tuple[float, Outcome]] = field(default_factory=lambda: deque(maxlen=8))
 
     def recent(self, now: float) -> list[tuple[float, int]]:
         return [failure for failure in self.seen if now - failure[0] <= WINDOW_S]
@@ -54,8 +55,19 @@ class Suspicions:
         return recent[0][0] if recent else None
 
     def confirmed_by(self, member: MemberKey, outcome: Outcome, now: float) -> bool:
-        """Whether a probe's outcome and recent failures of clients agree that the member fails."""
-        return outcome in (Outcome.REFUSED, Outcome.RESET) and self.first_seen(member, now) is not None
+        """Whether own probes and recent failures of clients agree that the member fails.
+
+        One refusal is enough: a port is open or it is not. Resets after the handshake can be overload's: of the last probes
+        since the failures began most must meet one, and at least two.
+        """
+        failures = self._failures.get(member)
+        if failures is None or not failures.recent(now):
+            return False
+        if outcome is Outcome.REFUSED:
+            return True
+        failures.outcomes.append((now, outcome))
+        recent = [found for when, found in failures.outcomes if now - when <= WINDOW_S]
+        return recent.count(Outcome.RESET) >= 2 and recent.count(Outcome.RESET) > recent.count(Outcome.SUCCEEDED)
 
     def passive(self, member: MemberKey, others: list[MemberKey], now: float) -> bool:
         """Whether clients alone are reason enough: many, distinct, and the other members have nothing of the kind."""

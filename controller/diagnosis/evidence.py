@@ -1,0 +1,177 @@
+"""What is known about each member, client and port of late. Bounded: members by the policy, clients and ports by caps."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from controller.diagnosis.patterns import HARMLESS, Pattern, pattern_of
+from controller.diagnosis.windows import Decayed, Distinct, Heavy
+from controller.health import Outcome, ProbeResult
+from controller.resets import ResetRecord
+from controller.topology import Endpoint
+
+K = TypeVar("K", bound=Hashable)
+E = TypeVar("E")
+
+MAX_CLIENTS, MAX_PORTS = 4096, 1024
+LATENCY_LEARNING = 0.05
+BURST_GAP_S = 5.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Resets by pattern, as decayed counts and as what came since it was last collected."""
+
+    patterns: dict[Pattern, Decayed] = field(default_factory=dict)
+    fresh: dict[Pattern, int] = field(default_factory=dict)
+    total: int = 0
+    burst_began: float = 0.0
+    burst_last: float = 0.0
+    burst: int = 0
+    """The present run of resets that are not harmless: it ends with `BURST_GAP_S` of quiet."""
+
+    def add(self, pattern: Pattern, now: float) -> None:
+        """Count a connection that was reset."""
+        if pattern not in HARMLESS:
+            if now - self.burst_last > BURST_GAP_S:
+                self.burst_began, self.burst = now, 0
+            self.burst += 1
+            self.burst_last = now
+        self.patterns.setdefault(pattern, Decayed()).add(now)
+        self.fresh[pattern] = self.fresh.get(pattern, 0) + 1
+        self.total += 1
+
+    def collect(self) -> dict[Pattern, int]:
+        """What came since the last time this was called."""
+        fresh, self.fresh = self.fresh, {}
+        return fresh
+
+    def rate(self, pattern: Pattern, now: float) -> float:
+        """Connections reset like this, per second."""
+        count = self.patterns.get(pattern)
+        return count.rate(now) if count else 0.0
+
+    def bad_rate(self, now: float) -> float:
+        """Connections reset in any way that is not harmless, per second."""
+        return sum(count.rate(now) for pattern, count in self.patterns.items() if pattern not in HARMLESS)
+
+    def dominant(self, now: float) -> Pattern | None:
+        """The pattern most resets have."""
+        live = {pattern: count.value(now) for pattern, count in self.patterns.items() if pattern not in HARMLESS}
+        return max(live, key=live.__getitem__) if live else None
+
+
+@dataclass(slots=True)
+class MemberEvidence:
+    """One member, by its number."""
+
+    tally: Tally = field(default_factory=Tally)
+    clients: Heavy[int] = field(default_factory=Heavy)
+    distinct_clients: Distinct[int] = field(default_factory=Distinct)
+    passive: Decayed = field(default_factory=Decayed)
+    foreign_ttl: Decayed = field(default_factory=Decayed)
+    usual_ttl: int | None = None
+    outcomes: dict[Outcome, float] = field(default_factory=dict)
+    """When a probe last ended like this."""
+    handshake_ms: float | None = None
+    usual_handshake_ms: float | None = None
+    connections_per_s: float | None = None
+    usual_connections_per_s: float | None = None
+    load: float | None = None
+
+    def on_probe(self, result: ProbeResult, ttl: int | None, now: float) -> None:
+        """Take in what an own probe found."""
+        self.outcomes[result.outcome] = now
+        if ttl is not None:
+            self.usual_ttl = ttl
+        if result.handshake_ms is not None:
+            self.handshake_ms = result.handshake_ms
+            usual = self.usual_handshake_ms
+            if usual is None:
+                self.usual_handshake_ms = result.handshake_ms
+            elif result.handshake_ms < 3 * usual:
+                self.usual_handshake_ms = usual + LATENCY_LEARNING * (result.handshake_ms - usual)
+
+
+@dataclass(slots=True)
+class ClientEvidence:
+    """One client, by its address."""
+
+    tally: Tally = field(default_factory=Tally)
+    targets: Distinct[tuple[int, int]] = field(default_factory=Distinct)
+    members: Heavy[int] = field(default_factory=Heavy)
+
+
+@dataclass(slots=True)
+class PortEvidence:
+    """A port where resets entered whose sender does not live there."""
+
+    tally: Tally = field(default_factory=Tally)
+    claimed: Distinct[int] = field(default_factory=Distinct)
+    victims: Heavy[int] = field(default_factory=Heavy)
+
+
+class Evidence:
+    """All of it, and which subjects were touched since the last diagnosis."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, MemberEvidence] = {}
+        self.clients: OrderedDict[int, ClientEvidence] = OrderedDict()
+        self.ports: OrderedDict[Endpoint, PortEvidence] = OrderedDict()
+
+    def member(self, number: int) -> MemberEvidence:
+        """A member's evidence."""
+        return self.members.setdefault(number, MemberEvidence())
+
+    def client(self, address: int) -> ClientEvidence:
+        """A client's evidence; the one not heard of longest makes room."""
+        return _recent(self.clients, address, ClientEvidence, MAX_CLIENTS)
+
+    def port(self, endpoint: Endpoint) -> PortEvidence:
+        """A port's evidence."""
+        return _recent(self.ports, endpoint, PortEvidence, MAX_PORTS)
+
+    def add(self, record: ResetRecord, now: float, against_member: bool = True) -> None:
+        """Take a connection's reset in. A false one is held against the port it came in by, and nobody else."""
+        pattern = pattern_of(record)
+        if pattern is Pattern.INJECTED and record.entry is not None:
+            port = self.port(record.entry)
+            port.tally.add(pattern, now)
+            port.claimed.add(int.from_bytes(record.segment.src), now)
+            port.victims.add(record.connection.dst, now)
+            return
+        client = self.client(record.connection.src)
+        client.tally.add(pattern, now)
+        client.targets.add((record.connection.dst, record.connection.dst_port), now)
+        if record.member:
+            client.members.add(record.member, now)
+            if against_member:
+                self._add_to_member(record, pattern, now)
+
+    def _add_to_member(self, record: ResetRecord, pattern: Pattern, now: float) -> None:
+        member = self.member(record.member)
+        member.tally.add(pattern, now)
+        if pattern in HARMLESS:
+            return
+        member.clients.add(record.connection.src, now)
+        member.distinct_clients.add(record.connection.src, now)
+        if member.usual_ttl is not None and record.sender == "member" and record.segment.ttl != member.usual_ttl:
+            member.foreign_ttl.add(now)
+
+    def forget_members(self, numbers: set[int]) -> None:
+        """Members that are no longer in the policy."""
+        for number in set(self.members) - numbers:
+            del self.members[number]
+
+
+def _recent(kept: OrderedDict[K, E], key: K, make: Callable[[], E], cap: int) -> E:
+    evidence = kept.get(key)
+    if evidence is None:
+        evidence = kept[key] = make()
+        if len(kept) > cap:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return evidence

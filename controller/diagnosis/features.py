@@ -1,0 +1,185 @@
+"""Evidence to features: a few words per question, so that a table can say how likely each is under each cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.diagnosis.evidence import ClientEvidence, Evidence, MemberEvidence, PortEvidence
+from controller.diagnosis.patterns import Pattern
+from controller.health import Outcome
+
+PROBE_FRESH_S = 4.0
+FAILING_SPAN_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One answer: `value` is a word of the table, `text` what an operator reads."""
+
+    name: str
+    value: str
+    text: str
+
+
+_PATTERN_TEXT = {
+    Pattern.REFUSED: "connections are refused: nobody listens, or somebody answers so",
+    Pattern.NOT_ACCEPTED: "handshakes are answered, then disowned: the accept queue is full",
+    Pattern.MEMBER_EARLY: "the member aborts connections before it answers anything",
+    Pattern.MEMBER_LATE: "the member aborts connections in the middle of its answers",
+    Pattern.MEMBER_LOST: "open connections are answered as if they had never been",
+    Pattern.HALF_OPEN: "handshakes are begun and never meant: the initiator resets the SYN-ACK",
+    Pattern.CLIENT_NO_DATA: "clients connect and leave without a word",
+    Pattern.CLIENT_EARLY: "clients ask, wait and give up without an answer",
+    Pattern.CLIENT_LATE: "clients leave in the middle of an answer",
+    Pattern.OUT_OF_WINDOW: "resets with sequence numbers that nobody in the connection would send",
+    Pattern.INJECTED: "resets in the name of hosts that do not live where they entered",
+    Pattern.AFTER_FIN: "resets after both sides were done",
+}
+
+
+def _level(value: float, *levels: tuple[float, str]) -> str:
+    """The first word whose bound the value is below; the last one's bound is not looked at."""
+    return next((word for bound, word in levels if value < bound), levels[-1][1])
+
+
+def pattern_feature(pattern: Pattern) -> Feature:
+    """What most of the resets look like."""
+    return Feature("pattern", pattern.value, _PATTERN_TEXT[pattern])
+
+
+def member_features(
+    number: int, evidence: Evidence, peers: list[int], congested: bool | None, now: float
+) -> list[Feature]:
+    """What speaks about a member; `congested`: whether a link on its clients' paths is, None when nobody measured."""
+    member = evidence.member(number)
+    pattern = member.tally.dominant(now)
+    if pattern is None:
+        return []
+    features = [
+        pattern_feature(pattern),
+        _failing(member, now),
+        _clients(member, now),
+        _peers(member, [evidence.member(peer) for peer in peers], pattern, now),
+        _probe(member, now),
+        _latency(member),
+        _load(member),
+        _ttl(member, now),
+        link_feature(congested),
+    ]
+    return [feature for feature in features if feature is not None]
+
+
+def _failing(member: MemberEvidence, now: float) -> Feature | None:
+    """Which share of its connections ends so, over the burst or its last seconds; counters lag, the usual rate does not."""
+    if member.usual_connections_per_s is None:
+        return None
+    span = min(max(now - member.tally.burst_began, 0.02), FAILING_SPAN_S)
+    failed = min(member.tally.burst, sum(count.value(now) for count in member.tally.patterns.values()) + 1)
+    offered = member.usual_connections_per_s * span
+    share = failed / max(failed, offered)
+    word = _level(share, (0.05, "rare"), (0.35, "some"), (0.75, "most"), (9.0, "all"))
+    return Feature("failing", word, f"about {share:.0%} of its connections end so")
+
+
+def _clients(member: MemberEvidence, now: float) -> Feature:
+    count = member.distinct_clients.count(now)
+    _, share = member.clients.top(now)
+    if count <= 1:
+        return Feature("clients", "one", "one client alone is affected")
+    if share > 0.8:
+        return Feature("clients", "mostly-one", f"{share:.0%} of it is one client's, of {count}")
+    return Feature("clients", _level(count, (4, "few"), (99, "many")), f"{count} clients are affected")
+
+
+def _peers(member: MemberEvidence, peers: list[MemberEvidence], pattern: Pattern, now: float) -> Feature | None:
+    if not peers:
+        return None
+    own = member.tally.rate(pattern, now)
+    alike = sum(1 for peer in peers if peer.tally.rate(pattern, now) > 0.3 * own)
+    if alike == 0:
+        return Feature("peers", "fine", "the pool's other members have nothing of the kind")
+    if alike == len(peers):
+        return Feature("peers", "same", "every member of the pool has it")
+    return Feature("peers", "some", f"{alike} of {len(peers)} other members have it too")
+
+
+def _probe(member: MemberEvidence, now: float) -> Feature | None:
+    began = max(member.tally.burst_began, now - PROBE_FRESH_S)
+    fresh = {outcome: at for outcome, at in member.outcomes.items() if at >= began}
+    if not fresh:
+        return None
+    failed = [outcome for outcome in fresh if outcome is not Outcome.SUCCEEDED]
+    if not failed:
+        return Feature("probe", "well", "own probes succeed")
+    outcome = max(failed, key=fresh.__getitem__)
+    if Outcome.SUCCEEDED in fresh:
+        return Feature("probe", "now-and-then", f"own probes fail now and then ({outcome.value})")
+    return Feature("probe", outcome.value, f"own probes: {outcome.value}")
+
+
+def _latency(member: MemberEvidence) -> Feature | None:
+    if member.handshake_ms is None or member.usual_handshake_ms is None:
+        return None
+    raised = member.handshake_ms > 3 * member.usual_handshake_ms and member.handshake_ms > member.usual_handshake_ms + 5
+    text = f"its handshake takes {member.handshake_ms:.1f} ms, usually {member.usual_handshake_ms:.1f} ms"
+    return Feature("latency", "raised" if raised else "usual", text)
+
+
+def _load(member: MemberEvidence) -> Feature | None:
+    if member.load is not None and member.load >= 0.9:
+        return Feature("load", "full", f"it reports a load of {member.load:.0%}")
+    if member.connections_per_s is None or not member.usual_connections_per_s:
+        return None
+    ratio = member.connections_per_s / member.usual_connections_per_s
+    text = f"{member.connections_per_s:.0f} new connections/s, usually {member.usual_connections_per_s:.0f}"
+    return Feature("load", "raised" if ratio > 1.5 else "usual", text)
+
+
+def _ttl(member: MemberEvidence, now: float) -> Feature | None:
+    if member.usual_ttl is None:
+        return None
+    foreign = member.foreign_ttl.value(now) > 0.5 * sum(count.value(now) for count in member.tally.patterns.values())
+    if foreign:
+        return Feature("ttl", "foreign", f"the resets' TTL is not the member's ({member.usual_ttl}): another hop wrote them")
+    return Feature("ttl", "usual", "the resets have the member's own TTL")
+
+
+def link_feature(congested: bool | None) -> Feature | None:
+    """The way between the clients and the member."""
+    if congested is None:
+        return None
+    if congested:
+        return Feature("link", "congested", "a link on the way is full, or loses packets")
+    return Feature("link", "free", "the links on the way have room")
+
+
+def client_features(client: ClientEvidence, evidence: Evidence, congested: bool | None, now: float) -> list[Feature]:
+    """What speaks about a client."""
+    pattern = client.tally.dominant(now)
+    if pattern is None:
+        return []
+    targets = client.targets.count(now)
+    word = _level(targets, (2, "one"), (6, "few"), (999, "many"))
+    member, _ = client.members.top(now)
+    features = [
+        pattern_feature(pattern),
+        Feature("targets", word, f"it met {targets}{'+' if targets == 64 else ''} different ports"),
+        Feature("clients", "one", "one client alone is affected"),
+        link_feature(congested),
+    ]
+    if member is not None:
+        features += [_probe(evidence.member(member), now), _ttl(evidence.member(member), now)]
+    rate = client.tally.bad_rate(now)
+    pace = _level(rate, (2, "slow"), (30, "steady"), (9e9, "fast"))
+    features.append(Feature("pace", pace, f"{rate:.1f} resets per second"))
+    return [feature for feature in features if feature is not None]
+
+
+def port_features(port: PortEvidence, now: float) -> list[Feature]:
+    """What speaks about a port where false resets entered."""
+    claimed = port.claimed.count(now)
+    word = _level(claimed, (2, "one"), (6, "few"), (999, "many"))
+    return [
+        pattern_feature(Pattern.INJECTED),
+        Feature("claimed", word, f"in the name of {claimed} addresses that do not live there"),
+    ]

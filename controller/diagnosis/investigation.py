@@ -1,0 +1,256 @@
+"""Resets in, incidents out: who is the subject, why, and when it is over. What is done about it is `remedies.py`.
+
+Runs a few times a second over the subjects that were touched, so its cost follows what happens, not what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from controller.decisions import Announce, Decision
+from controller.diagnosis.anomaly import Detector
+from controller.diagnosis.evidence import Evidence, MemberEvidence
+from controller.diagnosis.features import Feature, client_features, member_features, port_features
+from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
+from controller.diagnosis.model import Model
+from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
+from controller.pools import MemberState
+from controller.resets import ResetRecord
+from controller.services import Services
+from controller.topology import Endpoint, Topology
+
+INTERVAL_S = 0.25
+SCAN_TARGETS = 8
+GUILTY_SHARE = 0.8
+FEWEST = 3
+LEARNING_CONNECTIONS = 0.02
+
+Congested = Callable[[int, int], Endpoint | None]
+"""(dpid, dpid) to the congested port on the way between two switches, None when there is none."""
+
+
+class Investigation:
+    """Owns evidence, habits and incidents."""
+
+    def __init__(self, services: Services, topology: Topology, model: Model) -> None:
+        self.services = services
+        self.topology = topology
+        self.model = model
+        self.evidence = Evidence()
+        self.incidents = Incidents()
+        self.detectors: dict[tuple[str, Pattern], Detector] = {}
+        self.congested: Callable[[MemberState, int | None], tuple[bool | None, str | None]] = lambda _m, _c: (None, None)
+        self._touched_members: set[int] = set()
+        self._touched_clients: set[int] = set()
+        self._touched_ports: set[Endpoint] = set()
+        self._last_run = 0.0
+        self._first: dict[Subject, float] = {}
+
+    # --- evidence --------------------------------------------------------------------------------------------------------------
+
+    def add(self, record: ResetRecord, now: float) -> None:
+        """Take a mirrored reset in. What a guilty client provokes is not held against a member."""
+        if record.repeated:
+            return
+        pattern = pattern_of(record)
+        if pattern is Pattern.INJECTED and record.entry is not None:
+            self._touched_ports.add(record.entry)
+            self.evidence.add(record, now)
+            return
+        self._touched_clients.add(record.connection.src)
+        guilty = Subject(SubjectType.CLIENT, _text(record.connection.src)) in self.incidents.open
+        self.evidence.add(record, now, against_member=not guilty)
+        if record.member and not guilty:
+            self._touched_members.add(record.member)
+
+    def on_counted(self, now: float) -> None:
+        """Connection rates of members, as the flow counters have them."""
+        for member in self.services.pools.members.values():
+            rates = [
+                self.connection_rate(name, member.policy.name) for name, vip in self.services.vips.items() if vip.pool == member.pool
+            ]
+            known = [rate for rate in rates if rate is not None]
+            if not known:
+                continue
+            evidence = self.evidence.member(member.number)
+            evidence.connections_per_s = sum(known)
+            evidence.load = member.load
+            usual = evidence.usual_connections_per_s
+            step = LEARNING_CONNECTIONS * (evidence.connections_per_s - usual) if usual is not None else 0.0
+            evidence.usual_connections_per_s = evidence.connections_per_s if usual is None else usual + step
+
+    connection_rate: Callable[[str, str], float | None] = staticmethod(lambda _vip, _member: None)
+    """(vip, member) to new connections per second."""
+
+    # --- diagnosis -------------------------------------------------------------------------------------------------------------
+
+    def next_deadline(self, now: float) -> float:
+        """When to run again."""
+        if self._touched_clients or self._touched_members or self._touched_ports or self.incidents.open:
+            return self._last_run + INTERVAL_S
+        return now + 60.0
+
+    def run(self, now: float) -> list[Decision]:
+        """Look at what was touched; open, update and close incidents."""
+        elapsed = now - self._last_run
+        if elapsed < INTERVAL_S:
+            return []
+        self._last_run = now
+        elapsed = min(elapsed, 5.0)
+        decisions: list[Decision] = []
+        for endpoint in self._touched_ports:
+            decisions += self._look_at_port(endpoint, elapsed, now)
+        for address in self._touched_clients:
+            decisions += self._look_at_client(address, now)
+        for number in self._touched_members:
+            decisions += self._look_at_member(number, elapsed, now)
+        for touched in (self._touched_ports, self._touched_clients, self._touched_members):
+            touched.clear()
+        for incident in [*self.incidents.open.values()]:
+            if now - incident.last_reset > QUIET_S:
+                decisions.append(self._close(incident, now))
+        return decisions
+
+    def _anomalous(self, subject: str, pattern: Pattern, count: int, exposure: float, now: float, elapsed: float) -> bool:
+        detector = self.detectors.setdefault((subject, pattern), Detector(pattern))
+        return detector.take(count, exposure, now, elapsed)
+
+    def _look_at_port(self, endpoint: Endpoint, elapsed: float, now: float) -> list[Decision]:
+        port = self.evidence.port(endpoint)
+        count = sum(port.tally.collect().values())
+        name = f"{endpoint[0]:016x}:{endpoint[1]}"
+        self._anomalous(f"port {name}", Pattern.INJECTED, count, elapsed, now, elapsed)
+        subject = Subject(SubjectType.CLIENT, self._who_lives_at(endpoint) or name)
+        # A reset that did not enter at its sender's port is proof by itself; three are no accident.
+        if subject not in self.incidents.open and port.tally.total < FEWEST:
+            return self._remember(subject, now)
+        return self._report(subject, port_features(port, now), count, now)
+
+    def _who_lives_at(self, endpoint: Endpoint) -> str | None:
+        hosts = [host for host in self.topology.hosts.values() if host.endpoint == endpoint]
+        return _text(hosts[0].ip) if len(hosts) == 1 else None
+
+    def _look_at_client(self, address: int, now: float) -> list[Decision]:
+        client = self.evidence.client(address)
+        fresh = client.tally.collect()
+        count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
+        subject = Subject(SubjectType.CLIENT, _text(address))
+        if subject in self.incidents.open and count:
+            return self._report(subject, client_features(client, self.evidence, None, now), count, now)
+        if client.targets.count(now) >= SCAN_TARGETS and count and _scans(client.tally.dominant(now)):
+            return self._report(subject, client_features(client, self.evidence, None, now), count, now)
+        return []
+
+    def _look_at_member(self, number: int, elapsed: float, now: float) -> list[Decision]:
+        state = self.services.member(number)
+        evidence = self.evidence.members.get(number)
+        if state is None or evidence is None:
+            return []
+        fresh = evidence.tally.collect()
+        name = f"{state.pool}/{state.policy.name}"
+        exposure = max(1.0, (evidence.connections_per_s or 0.0) * elapsed)
+        unusual = [
+            pattern
+            for pattern, count in fresh.items()
+            if pattern not in HARMLESS and self._anomalous(name, pattern, count, exposure, now, elapsed)
+        ]
+        count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
+        own = Subject(SubjectType.MEMBER, name)
+        if count and not unusual and own not in self.incidents.open and not self._piling_up(own, evidence, exposure, elapsed, now):
+            return self._remember(own, now)
+        return self._attribute(state, evidence, count, now) if count else []
+
+    def _piling_up(self, subject: Subject, evidence: MemberEvidence, exposure: float, elapsed: float, now: float) -> bool:
+        """Few per tick can be many over seconds: the decayed count against what is usual for as long."""
+        pattern = evidence.tally.dominant(now)
+        if pattern is None:
+            return False
+        count = evidence.tally.patterns[pattern].value(now)
+        horizon = 4.0
+        detector = self.detectors.setdefault((subject.id, pattern), Detector(pattern))
+        return detector.unusual(count, exposure / max(elapsed, 0.01) * horizon, now)
+
+    def _attribute(self, state: MemberState, evidence: MemberEvidence, count: int, now: float) -> list[Decision]:
+        """Whose fault could it be: a link on the way, one client, or the member itself."""
+        client, share = evidence.clients.top(now)
+        congested, link = self.congested(state, client if share >= GUILTY_SHARE else None)
+        peers = [peer.number for peer in self.services.pools.of(state.pool) if peer is not state]
+        features = member_features(state.number, self.evidence, peers, congested, now)
+        if congested and link is not None and evidence.tally.dominant(now) not in (Pattern.REFUSED, Pattern.NOT_ACCEPTED):
+            return self._report(Subject(SubjectType.LINK, link), features, count, now)
+        pattern = evidence.tally.dominant(now)
+        own = Subject(SubjectType.MEMBER, f"{state.pool}/{state.policy.name}")
+        alone = client is not None and share >= GUILTY_SHARE and pattern is not Pattern.REFUSED
+        if client is not None and alone and own not in self.incidents.open:
+            whole = self.evidence.client(client)
+            features = [*client_features(whole, self.evidence, congested, now), *_only(features, "peers", "failing", "latency", "load")]
+            return self._report(Subject(SubjectType.CLIENT, _text(client)), features, count, now)
+        return self._report(own, features, count, now)
+
+    # --- incidents -------------------------------------------------------------------------------------------------------------
+
+    def _remember(self, subject: Subject, now: float) -> list[Decision]:
+        """Not an incident yet: but if it becomes one, it began here."""
+        before = self._first.pop(subject, now)
+        self._first[subject] = before if now - before < QUIET_S else now
+        if len(self._first) > 4096:
+            self._first.pop(next(iter(self._first)))
+        return []
+
+    def _report(self, subject: Subject, features: list[Feature], count: int, now: float) -> list[Decision]:
+        if not features:
+            return []
+        diagnosis = self.model.diagnose(features)
+        incident = self.incidents.open.get(subject)
+        if incident is None:
+            incident = Incident(self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now))
+            self.incidents.add(incident)
+        changed = incident.update(diagnosis, now)
+        incident.resets += count
+        incident.last_reset = now
+        return [announcement(incident, "opened" if incident.opened == now else "updated")] if changed else []
+
+    def _close(self, incident: Incident, now: float) -> Decision:
+        self.incidents.close(incident, now)
+        return announcement(incident, "closed")
+
+    def on_ejected(self, member: MemberState, now: float) -> Incident:
+        """An ejection always has an incident, however few resets it took."""
+        subject = Subject(SubjectType.MEMBER, f"{member.pool}/{member.policy.name}")
+        incident = self.incidents.open.get(subject)
+        if incident is None:
+            peers = [peer.number for peer in self.services.pools.of(member.pool) if peer is not member]
+            features = member_features(member.number, self.evidence, peers, self.congested(member, None)[0], now)
+            diagnosis = self.model.diagnose(features)
+            incident = Incident(self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now))
+            incident.update(diagnosis, now)
+            self.incidents.add(incident)
+        return incident
+
+    def member_incident(self, name: str) -> Incident | None:
+        """The open incident about a member."""
+        return self.incidents.open.get(Subject(SubjectType.MEMBER, name))
+
+
+def announcement(incident: Incident, what: str) -> Announce:
+    """One line about an incident."""
+    subject, cause = incident.subject, incident.cause
+    fields: dict[str, object] = {
+        "id": incident.id, "state": what, "subject": subject.id, "subject_type": subject.type.value, "cause": cause.value,
+        "confidence": round(incident.diagnosis.confidence, 3),
+    }  # fmt: skip
+    why = "; ".join(spoken.feature.text for spoken in incident.diagnosis.evidence[:2])
+    text = f"incident {incident.id} {what}: {subject.type.value} {subject.id}, {cause.value} ({incident.diagnosis.confidence:.0%}): {why}"
+    return Announce("incident", text, fields)
+
+
+def _scans(pattern: Pattern | None) -> bool:
+    return pattern in (Pattern.REFUSED, Pattern.HALF_OPEN, Pattern.CLIENT_NO_DATA) or pattern in FORGED
+
+
+def _only(features: list[Feature], *names: str) -> list[Feature]:
+    return [feature for feature in features if feature.name in names]
+
+
+def _text(address: int) -> str:
+    return ".".join(str(byte) for byte in address.to_bytes(4, "big"))

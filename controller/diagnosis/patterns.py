@@ -1,0 +1,64 @@
+"""What a reset looks like from outside: who, how, and how far the connection had come. The first column of all evidence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from controller.pipeline import CLIENT_DATA_SEEN
+from controller.resets import ResetRecord
+from controller.segments import Kind, Sender, Stage, Style, facts_of
+
+
+class Pattern(StrEnum):
+    """Resets that speak of the same things."""
+
+    REFUSED = "refused"
+    NOT_ACCEPTED = "not-accepted"
+    MEMBER_EARLY = "member-early"
+    """A live socket of the member aborted before the member had sent anything."""
+    MEMBER_LATE = "member-late"
+    """It aborted after it had sent data."""
+    MEMBER_LOST = "member-lost"
+    """An answer without a socket in a connection that had one: state lost, or somebody on the way."""
+    HALF_OPEN = "half-open"
+    """The client's stack knew nothing of the SYN-ACK it got: a SYN scan, or a spoofed SYN."""
+    CLIENT_NO_DATA = "client-no-data"
+    """The client connected and left, as health checkers and connect scans do."""
+    CLIENT_EARLY = "client-early"
+    """The client had asked and gave up before any answer."""
+    CLIENT_LATE = "client-late"
+    """The client left in the middle of an answer."""
+    AFTER_FIN = "after-fin"
+    OUT_OF_WINDOW = "out-of-window"
+    INJECTED = "injected"
+
+
+HARMLESS = frozenset({Pattern.AFTER_FIN})
+OF_MEMBER = frozenset({Pattern.REFUSED, Pattern.NOT_ACCEPTED, Pattern.MEMBER_EARLY, Pattern.MEMBER_LATE, Pattern.MEMBER_LOST})
+FORGED = frozenset({Pattern.OUT_OF_WINDOW, Pattern.INJECTED})
+
+
+def pattern_of(record: ResetRecord) -> Pattern:
+    """The pattern of a mirrored reset."""
+    if record.sender is Sender.INJECTED:
+        return Pattern.OUT_OF_WINDOW if record.kind is Kind.OUT_OF_WINDOW else Pattern.INJECTED
+    if record.stage is Stage.AFTER_FIN or record.sender is Sender.UNKNOWN:
+        return Pattern.AFTER_FIN
+    passive = facts_of(record.segment).style is Style.PASSIVE
+    if record.sender is Sender.MEMBER:
+        return _of_member(record, passive)
+    if record.member_sent_data:
+        return Pattern.CLIENT_LATE
+    if record.mark & CLIENT_DATA_SEEN:
+        return Pattern.CLIENT_EARLY
+    return Pattern.HALF_OPEN if passive else Pattern.CLIENT_NO_DATA
+
+
+def _of_member(record: ResetRecord, passive: bool) -> Pattern:
+    if record.kind is Kind.REFUSED:
+        return Pattern.REFUSED
+    if record.kind is Kind.NOT_ACCEPTED:
+        return Pattern.NOT_ACCEPTED
+    if passive:
+        return Pattern.MEMBER_LOST
+    return Pattern.MEMBER_LATE if record.member_sent_data else Pattern.MEMBER_EARLY

@@ -1,0 +1,217 @@
+"""What is done about an incident, by cause; and whether it helped.
+
+| cause | done |
+|---|---|
+| misconfiguration | the member is ejected; own probes let it back |
+| overload | the member's weight is halved, then grows back in steps while nothing happens |
+| protocol violation, hostile | the client is quarantined; the member is left alone |
+| congestion | nothing yet but to name the link: paths are the router's |
+| policy | nothing: the rule or the hop is named |
+| benign | nothing: acting on a benign reset is an error |
+
+What does not help is undone: `EFFECT_S` after an action the resets that clients see are counted again. A quarantine is not lifted because
+an attacker goes on, and a member whose own probe fails is not let back by numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controller.decisions import Announce, Decision
+from controller.diagnosis.incidents import CONFIDENT, Incident, SubjectType
+from controller.diagnosis.investigation import FEWEST, Investigation
+from controller.diagnosis.model import Cause
+from controller.policy import AutomationMode, Policy
+from controller.pools import MemberState
+from controller.quarantine import Quarantine, QuarantineError
+from controller.services import Services
+
+EFFECT_S = 6.0
+RECOVERY_STEP_S = 5.0
+CUT_AGAIN_S = 3.0
+SETTLE_S = 0.5
+"""A cause must have stayed the likeliest for so long before anything is done."""
+
+Eject = Callable[[MemberState, str, bool, float], list[Decision]]
+
+
+@dataclass(slots=True)
+class Remedies:
+    """Carries out the table above, within what automation may do."""
+
+    services: Services
+    investigation: Investigation
+    quarantine: Quarantine
+    eject: Eject
+    readmit: Callable[[MemberState, float], list[Decision]]
+    mode: AutomationMode = AutomationMode.ENFORCE
+    enforce_percent: int = 100
+    protected: set[str] = field(default_factory=set)
+    """Addresses that are never quarantined: members and the fabric's own."""
+    _recovering: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def apply(self, policy: Policy) -> None:
+        """Take how far automation may go."""
+        self.mode = policy.automation.mode
+        self.enforce_percent = policy.automation.enforce_percent
+        self.protected = {member.address for pool in policy.pools.values() for member in pool.members}
+        self.protected |= {vip.address for vip in policy.vips.values()}
+
+    def run(self, now: float) -> list[Decision]:
+        """Act on open incidents that are clear enough, measure what was done, and let weights grow back."""
+        if self.mode is AutomationMode.FROZEN:
+            return []
+        decisions: list[Decision] = []
+        for incident in [*self.investigation.incidents.open.values()]:
+            if self._clear(incident, now):
+                decisions += self._act(incident, now)
+            decisions += self._measure(incident, now)
+        return decisions + self._recover(now)
+
+    def next_deadline(self, now: float) -> float:
+        """When a weight grows back."""
+        return min(self._recovering.values(), default=now + 60.0)
+
+    def _clear(self, incident: Incident, now: float) -> bool:
+        settled = now - incident.causes[-1][0] >= SETTLE_S or incident.resets >= 4 * FEWEST
+        sure = incident.label is not None or incident.diagnosis.confidence >= CONFIDENT
+        mine = int(incident.id[1:]) * 37 % 100 < self.enforce_percent
+        return sure and settled and mine and incident.resets >= FEWEST and not incident.reverted
+
+    def _act(self, incident: Incident, now: float) -> list[Decision]:
+        subject, cause = incident.subject, incident.cause
+        if subject.type is SubjectType.MEMBER and cause is Cause.MISCONFIGURATION:
+            return self._once(incident, "eject", now, self._eject)
+        if subject.type is SubjectType.MEMBER and cause is Cause.OVERLOAD:
+            return self._cut(incident, now)
+        if subject.type is SubjectType.CLIENT and cause in (Cause.PROTOCOL_VIOLATION, Cause.HOSTILE):
+            return self._once(incident, "quarantine", now, self._put_away)
+        return []
+
+    def _once(
+        self, incident: Incident, action: str, now: float, do: Callable[[Incident, float], list[Decision]]
+    ) -> list[Decision]:
+        if any(taken.action == action for taken in incident.actions):
+            return []
+        if self.mode is AutomationMode.DRY_RUN:
+            incident.note(now, action, incident.subject.id, "dry run: not done")
+            text = f"dry run: would {action} {incident.subject.id} ({incident.cause.value})"
+            return [Announce("would-act", text, {"incident": incident.id, "action": action})]
+        return do(incident, now)
+
+    def _member(self, incident: Incident) -> MemberState | None:
+        pool, _, name = incident.subject.id.partition("/")
+        return self.services.pools.members.get((pool, name))
+
+    # --- what can be done ------------------------------------------------------------------------------------------------------
+
+    def _eject(self, incident: Incident, now: float) -> list[Decision]:
+        member = self._member(incident)
+        if member is None or member.ejection is not None:
+            return []
+        if not self.services.pools.may_eject(member):
+            incident.note(now, "eject", incident.subject.id, "not done: the pool's limit, or its last member")
+            return []
+        return self.eject(member, f"{incident.cause.value} (incident {incident.id})", False, now)
+
+    def _cut(self, incident: Incident, now: float) -> list[Decision]:
+        """Halve the weight, again while it goes on; the rest of the pool must have somebody to take it."""
+        member = self._member(incident)
+        if member is None or member.ejection is not None:
+            return []
+        others = [other for other in self.services.pools.of(member.pool) if other is not member and other.accepts_new]
+        last = max((taken.time for taken in incident.actions if taken.action == "cut-weight"), default=0.0)
+        if not others or now - last < CUT_AGAIN_S or now - incident.last_reset > 1.0:
+            return []
+        if self.mode is AutomationMode.DRY_RUN:
+            return self._once(incident, "cut-weight", now, lambda *_: [])
+        if not self.services.pools.cut(member):
+            return []
+        self._recovering[member.key] = now + RECOVERY_STEP_S
+        name = incident.subject.id
+        incident.note(now, "cut-weight", name, f"weight at {member.share:.0%}", self._pool_rate(member.pool, now))
+        text = f"{name} is overloaded: its weight is at {member.share:.0%}"
+        return [Announce("cut-weight", text, {"member": name, "share": member.share, "incident": incident.id})]
+
+    def _put_away(self, incident: Incident, now: float) -> list[Decision]:
+        client = incident.subject.id
+        if ":" in client or client in self.protected:
+            incident.note(now, "quarantine", client, "not done: not a client's own address")
+            return []
+        try:
+            entry, decisions = self.quarantine.add(client, "drop", now, reason=incident.cause.value, incident=incident.id)
+        except QuarantineError as error:
+            incident.note(now, "quarantine", client, f"not done: {error}")
+            return []
+        incident.note(now, "quarantine", client, f"{entry.id} for {entry.ttl_s} s")
+        return decisions
+
+    # --- what became of it -----------------------------------------------------------------------------------------------------
+
+    def _measure(self, incident: Incident, now: float) -> list[Decision]:
+        """An action is judged once, by what the pool's clients see."""
+        member = self._member(incident) if incident.subject.type is SubjectType.MEMBER else None
+        if member is None:
+            return []
+        decisions: list[Decision] = []
+        for taken in incident.actions:
+            if taken.action != "eject" or taken.resets_per_s <= 0 or now - taken.time < EFFECT_S:
+                continue
+            before, taken_rate = taken.resets_per_s, self._pool_rate(member.pool, now)
+            taken.resets_per_s = 0.0
+            if taken_rate < 0.5 * before:
+                taken.result += f"; helped: {before:.1f} to {taken_rate:.1f} resets/s"
+            elif member.ejection is not None and not member.ejection.confirmed:
+                taken.result += f"; did not help ({before:.1f} to {taken_rate:.1f} resets/s): reverted"
+                incident.reverted = True
+                decisions += self.readmit(member, now)
+        return decisions
+
+    def note_ejection(self, member: MemberState, reason: str, now: float) -> None:
+        """The first reaction, or this, took a member out: it belongs to the incident of that member."""
+        incident = self.investigation.on_ejected(member, now)
+        incident.note(now, "eject", f"{member.pool}/{member.policy.name}", reason, self._pool_rate(member.pool, now))
+
+    def _pool_rate(self, pool: str, now: float) -> float:
+        evidence = self.investigation.evidence.members
+        return sum(evidence[member.number].tally.bad_rate(now) for member in self.services.pools.of(pool) if member.number in evidence)
+
+    def _recover(self, now: float) -> list[Decision]:
+        """Additive increase: a tenth of the weight per quiet step."""
+        decisions: list[Decision] = []
+        for key, due in [item for item in self._recovering.items() if now >= item[1]]:
+            member = self.services.pools.members.get(key)
+            if member is None or member.share >= 1.0:
+                del self._recovering[key]
+                continue
+            self._recovering[key] = now + RECOVERY_STEP_S
+            evidence = self.investigation.evidence.members.get(member.number)
+            if evidence is not None and evidence.tally.bad_rate(now) > 0.2:
+                continue
+            self.services.pools.grow(member)
+            name = f"{member.pool}/{member.policy.name}"
+            decisions.append(Announce("weight", f"{name} is at {member.share:.0%} of its weight", {"member": name, "share": member.share}))
+        return decisions
+
+    def revert(self, incident: Incident, now: float) -> list[Decision] | None:
+        """Undo what was done about an incident and leave it alone from now on; None when there is nothing to undo."""
+        decisions: list[Decision] = []
+        undone = False
+        for taken in incident.actions:
+            member = self._member(incident) if incident.subject.type is SubjectType.MEMBER else None
+            if taken.action == "quarantine":
+                entry = next((entry for entry in self.quarantine.entries.values() if entry.incident == incident.id), None)
+                decisions += (self.quarantine.remove(entry.id) or []) if entry else []
+                undone |= entry is not None
+            elif taken.action == "eject" and member is not None and member.ejection is not None:
+                decisions += self.readmit(member, now)
+                undone = True
+            elif taken.action == "cut-weight" and member is not None and member.share < 1.0:
+                member.share = 1.0
+                undone = True
+        if not undone:
+            return None
+        incident.reverted = True
+        incident.note(now, "revert", incident.subject.id, "undone by the operator")
+        return [*decisions, Announce("revert", f"incident {incident.id}: undone by the operator", {"incident": incident.id})]
