@@ -139,6 +139,25 @@ def test_a_command_that_heeds_sigterm_ends_in_its_own_way() -> None:
     assert launcher.wait(5) == 3
 
 
+@pytest.mark.parametrize(("on_interrupt", "status"), [("echo goodbye; exit 3", 3), ("", 128 + signal.SIGKILL)])
+def test_ctrl_c_reaches_the_command_and_a_hangup_ends_even_a_deaf_one(on_interrupt: str, status: int) -> None:
+    keyboard, terminal = os.openpty()
+    script = f"trap '{on_interrupt}' INT TERM HUP; echo up; while :; do sleep 0.05; done"
+    launcher = subprocess.Popen(
+        ["setsid", "--ctty", *COMMAND_LINE, "sh", "-c", script], stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    assert os.read(keyboard, 100) == b"up\r\n"
+    everyone = [pid for generation in _descendants(launcher.pid) for pid in generation]
+    os.write(keyboard, b"\x03")
+    seen = b""
+    while on_interrupt and b"goodbye" not in seen:
+        seen += os.read(keyboard, 100)
+    os.close(keyboard)
+    assert launcher.wait(10) == status
+    _soon(lambda: not any(_alive(pid) for pid in everyone))
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topologies.sandbox._PROGRAMS", ("ovs-nonesuch",))
     with pytest.raises(SandboxUnavailableError, match="program ovs-nonesuch"):
