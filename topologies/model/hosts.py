@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,6 +83,8 @@ class Host:
         self.udp_echo: set[int] = set()
         """UDP ports that send back what comes."""
         self._chance = random.Random(seed << 32 | address)
+        self._secret = self._chance.randrange(1 << 32)
+        self._clock_offset_ms = self._chance.randrange(1 << 31)
         self._neighbours = Neighbours(mac, address)
         self._endpoints: dict[tuple[int, int, int], Endpoint] = {}
         self._pings: dict[int, Ping] = {}
@@ -99,7 +102,7 @@ class Host:
     def connect(self, dst: int, dst_port: int, now: float, request: bytes = b"GET /", src_port: int = 0) -> Attempt:
         """Opens a connection, sends `request` on it when it is open, and closes when the peer does."""
         port = src_port or self._free_port(dst, dst_port)
-        endpoint = self._endpoint(port, dst_port, Application())
+        endpoint = self._endpoint(port, dst, dst_port, now)
         attempt = Attempt(dst, dst_port, now, endpoint)
 
         def on_open(opened: Endpoint, then: float) -> None:
@@ -208,13 +211,18 @@ class Host:
 
             self._at(when, act)
 
-        endpoint = self._endpoint(tcp.dst, tcp.src, application(settled, later))
+        endpoint = self._endpoint(tcp.dst, peer, tcp.src, now)
+        endpoint.application = application(settled, later)
         self._endpoints[tcp.dst, peer, tcp.src] = endpoint
         endpoint.accept(tcp, now)
         self._flush(peer, endpoint, now)
 
-    def _endpoint(self, port: int, peer_port: int, program: Application) -> Endpoint:
-        return Endpoint(port, peer_port, self._chance.randrange(1 << 32), program, self._chance.randrange(1 << 31))
+    def _endpoint(self, port: int, peer: int, peer_port: int, now: float) -> Endpoint:
+        # RFC 6528: a number that only this host can tell, and a clock of 4 µs ticks or faster (Linux: 64 ns), so that a
+        # connection in the place of a former one begins behind it.
+        secret = zlib.crc32(f"{port} {peer} {peer_port}".encode(), self._secret)
+        iss = (secret + int(now * 1e9 / 64)) & MASK
+        return Endpoint(port, peer_port, iss, Application(), self._clock_offset_ms)
 
     def _free_port(self, dst: int, dst_port: int) -> int:
         port = self._chance.choice(EPHEMERAL_PORTS)
