@@ -81,7 +81,7 @@ class Runtime:
             packet_in = codec.decode_packet_in(message)
             purpose = purpose_of(packet_in[1]) if packet_in else None
             if packet_in and purpose is not None:
-                self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3]))
+                self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3], packet_in[1]))
         elif kind == TYPE_BARRIER_REPLY:
             self.submit(BarrierReplied(dpid, xid & 0xFFFFFF))
         elif kind == TYPE_ERROR:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from apps.explain import explain
+from apps.link_documents import link_measurements
 from apps.runtime import Runtime
 from controller.api.service import (
     Cause,
@@ -73,7 +74,7 @@ class RunningController:
         """The flow rules and groups a policy would change, by switch."""
         check_feasible(policy)
         now = self.runtime.now()
-        plan = self.core.plan(now, self.core.services.preview(policy, now))
+        plan = self.core.plan(now, policy)
         changes: list[JsonObject] = []
         for dpid, installed in self.core.installed.items():
             copy = Installed(dict(installed.flows), dict(installed.groups), dict(installed.meters))
@@ -290,7 +291,7 @@ class RunningController:
 
     def rule_hits(self) -> Mapping[str, int]:
         """Packets matched by each firewall rule."""
-        return {}
+        return {rule.id: self.core.counters.total("rule", rule.id) or 0 for rule in self.core.policy.firewall.rules}
 
     def firewall_log(self, limit: int, cursor: str | None) -> Page:
         """Logged verdicts."""
@@ -303,7 +304,8 @@ class RunningController:
         return self.runtime.ring.follow(last_event_id, self.runtime.wait_for_announcement)
 
     def measurements(self) -> Iterable[Measurement]:
-        """Exact counts, by VIP and member."""
+        """Exact counts, by VIP and member, and what is known of links."""
+        yield from link_measurements(self.core, self.runtime.now())
         for counted, total in self.core.counters.totals().items():
             if counted[0] == "reset" and len(counted) == 4:
                 labels = dict(zip(("vip", "member", "kind"), counted[1:], strict=True))
@@ -338,8 +340,14 @@ def check_feasible(policy: Policy) -> None:
         for name, vip in policy.vips.items()
         if ":" in vip.address
     ]
-    if policy.firewall.rules or policy.firewall.default != "allow":
-        problems.append(Problem(("firewall",), "firewall rules are not supported yet"))
+    problems += [
+        Problem(
+            ("firewall", "rules", index, "src" if ":" in (rule.src or "") else "dst"),
+            "IPv6 rules are not supported yet",
+        )
+        for index, rule in enumerate(policy.firewall.rules)
+        if ":" in (rule.src or "") + (rule.dst or "")
+    ]
     if problems:
         raise PolicyError(problems)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from controller import mirror, tracking
+from controller import firewall, mirror, tracking
 from controller.counting import Counters
 from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RequestCounters, SendPacket
 from controller.diagnosis.archive import Archive
@@ -25,6 +25,8 @@ from controller.events import (
     PacketSeen,
     PolicyChanged,
     PortChanged,
+    PortCounted,
+    QueueCounted,
     Restored,
     SwitchConnected,
     SwitchDisconnected,
@@ -35,13 +37,15 @@ from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.numbering import Numbering
 from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
-from controller.policy import AutomationMode, Policy
+from controller.policy import AutomationMode, Policy, Rule
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
 from controller.reconcile import Installed, Wanted, reconcile
+from controller.rejection import reject
 from controller.resets import Resets
 from controller.segments import read_segment
 from controller.services import Services
+from controller.telemetry import Telemetry
 from controller.topology import Host, Topology
 
 COUNT_INTERVAL_S = 2.0
@@ -59,6 +63,7 @@ class Core:
     def __init__(self, *, lldp_key: bytes, rng: random.Random, policy: Policy | None = None) -> None:
         self.topology = Topology()
         self.discovery = Discovery(self.topology, lldp_key)
+        self.telemetry = Telemetry(self.topology, lldp_key)
         self.zones = Numbering("zones", MAX_ZONE)
         self.services = Services(
             self.topology, Numbering("members", MEMBER_MASK), Numbering("vips", (1 << VIP_BITS) - 1)
@@ -80,12 +85,14 @@ class Core:
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
+        self._active_rules: tuple[Rule, ...] = ()
         self._next_hold = 0.0
         self._next_count = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
             BarrierReplied: self.reaction.on_barrier, FlowCounted: self._on_counted,
+            PortCounted: self.telemetry.on_ports, QueueCounted: self.telemetry.on_queues,
             SwitchRefused: self._on_refused, LoadReported: self._on_load, Tick: self._on_tick,
         }  # fmt: skip
 
@@ -94,6 +101,8 @@ class Core:
         decisions = self._handlers[type(event)](event, now)
         if self.discovery.topology_changed or self.discovery.hosts_changed:
             self._stale.update(self.installed)
+            if self.discovery.topology_changed:
+                self.telemetry.topology_changed()
             self.discovery.topology_changed = self.discovery.hosts_changed = False
         for member, reason in self.reaction.ejected:
             self.remedies.note_ejection(member, reason, now)
@@ -201,6 +210,11 @@ class Core:
             return []
         if event.purpose is Purpose.LLDP:
             return self.discovery.on_lldp(event.dpid, in_port, event.frame, now)
+        if event.purpose is Purpose.REJECTED:
+            answer, sender = reject(event, self.topology)
+            if sender is not None:
+                self.investigation.add_own_reject(self._rule_of(event), sender.ip, now)
+            return answer
         if event.purpose is Purpose.ARP:
             return self.discovery.on_arp(event.dpid, in_port, event.frame, now)
         segment = read_segment(event.frame)
@@ -221,6 +235,12 @@ class Core:
             self._after.append(SendPacket(event.dpid, frame, (Output(TO_TABLE),), in_port))
         return learnt
 
+    def _rule_of(self, event: PacketSeen) -> str:
+        """The rule whose entry sent the packet up."""
+        wanted = self.wanted.get(event.dpid)
+        entry = wanted.flows.get(event.cookie) if wanted else None
+        return entry.counts[1] if entry is not None and entry.counts else firewall.DEFAULT_ID
+
     # --- time ------------------------------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> list[Decision]:
@@ -237,7 +257,15 @@ class Core:
             self._next_count = now + COUNT_INTERVAL_S
             decisions += [RequestCounters(dpid, table) for dpid in self._edges() for table in COUNTED_TABLES]
             decisions += self._find_members(now)
+            self._follow_schedules(now)
         return decisions
+
+    def _follow_schedules(self, now: float) -> None:
+        """Rules come into force and leave it by the clock."""
+        active = firewall.active_rules(self.policy.firewall, now)
+        if active != self._active_rules:
+            self._active_rules = active
+            self._stale.update(self.installed)
 
     @property
     def holding(self) -> bool:
@@ -278,9 +306,9 @@ class Core:
 
     # --- switches --------------------------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, services: Services | None = None) -> Plan:
-        """The plan of this moment; with other `services`, what would be planned with those."""
-        source = services or self.services
+    def plan(self, now: float, policy: Policy | None = None) -> Plan:
+        """The plan of this moment; with another `policy`, what would be planned with that."""
+        source = self.services.preview(policy, now) if policy else self.services
         settled = {dpid: self.topology.host_ports(dpid, now, SETTLE_S) for dpid in self.topology.switches}
         return Plan(
             topology=self.topology,
@@ -290,6 +318,8 @@ class Core:
             probe_address=source.probe_address,
             settled_ports=settled,
             quarantine=self.quarantine,
+            firewall=(policy or self.policy).firewall,
+            rules=firewall.active_rules((policy or self.policy).firewall, now),
         )
 
     def _bring_up_to_date(self, now: float) -> list[Decision]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.flows import Purpose
 
@@ -57,6 +57,7 @@ class PacketSeen:
     purpose: Purpose
     fields: dict[str, int]
     frame: bytes
+    cookie: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,34 @@ class FlowCounted:
     dpid: int
     table_id: int
     packets: dict[int, int]
+
+
+class PortCounters(NamedTuple):
+    """One port's counters since it appeared (OpenFlow 1.3.5 §7.3.5.6); None: the switch does not count that."""
+
+    rx_bytes: int | None
+    tx_bytes: int | None
+    rx_packets: int | None
+    tx_packets: int | None
+    tx_dropped: int | None
+    duration_s: float | None
+    """The port's age on the switch's clock, when the switch tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounted:
+    """What every port of a switch has counted, by port number."""
+
+    dpid: int
+    ports: dict[int, PortCounters]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounted:
+    """Packets dropped over all queues of each port that has any, by port number."""
+
+    dpid: int
+    dropped: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +151,8 @@ Event = (
     | PacketSeen
     | BarrierReplied
     | FlowCounted
+    | PortCounted
+    | QueueCounted
     | SwitchRefused
     | PolicyChanged
     | LoadReported

@@ -29,9 +29,11 @@ class Purpose(IntEnum):
     ADMISSION = 0x05
     INJECTED = 0x06
     QUARANTINE = 0x07
+    LINK_PROBE = 0x08
     TRACK = 0x10
     FIREWALL = 0x20
     REUSED_PORT = 0x21
+    REJECTED = 0x22
     RESET = 0x30
     HELD = 0x31
     STAGE = 0x32

@@ -153,3 +153,24 @@ def rebuilt_syn(client: tuple[int, int], vip: tuple[int, int], isn: int) -> Tcp:
 def refusal(vip: tuple[int, int], client: tuple[int, int], isn: int) -> Tcp:
     """The RST that refuses a SYN with this ISN (RFC 9293 §3.10.7.1: seq 0, ack SEG.SEQ + 1)."""
     return Tcp(*vip, *client, RST | ACK, 0, isn + 1)
+
+
+def answer_to(segment: Tcp, length: int) -> Tcp:
+    """The RST that answers a segment of `length` sequence numbers (RFC 9293 §3.10.7.1): no socket here."""
+    back = segment.dst, segment.dst_port, segment.src, segment.src_port
+    if segment.flags & ACK:
+        return Tcp(*back, RST, segment.ack)
+    return Tcp(*back, RST | ACK, 0, segment.seq + length)
+
+
+def prohibited(frame: bytes, eth_dst: int) -> bytes | None:
+    """ICMP "communication administratively prohibited" (RFC 1812 §5.2.7.1) for an untagged IPv4 frame, in the name of its destination."""
+    header = (frame[14] & 0xF) * 4 if len(frame) >= 34 else 0
+    if header < 20 or len(frame) < 14 + header + 8:
+        return None
+    quoted = frame[14 : 14 + header + 8]
+    icmp = struct.pack("!BBHI", 3, 13, 0, 0) + quoted
+    icmp = icmp[:2] + _checksum(icmp).to_bytes(2, "big") + icmp[4:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), 0, 0, 64, 1, 0, frame[30:34], frame[26:30])
+    ip = ip[:10] + _checksum(ip).to_bytes(2, "big") + ip[12:]
+    return ethernet(eth_dst, CONTROLLER_MAC, IPV4, ip + icmp)

@@ -36,6 +36,7 @@ class Meter(IntEnum):
     MIRROR = 5
     HELD = 6
     FIREWALL = 7
+    LINK_PROBE = 8
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
@@ -47,6 +48,8 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.MIRROR: (2000, 500),
     Meter.HELD: (5000, 2000),
     Meter.FIREWALL: (1000, 200),
+    # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
+    Meter.LINK_PROBE: (1000, 500),
 }
 
 # ct_state bits, ovs-fields(7).
@@ -74,6 +77,8 @@ MARK_ALL = 0xFFFFFFFF
 
 TCP, UDP, ICMP = 6, 17, 1
 IPV4, ARP_TYPE, LLDP_TYPE = 0x0800, 0x0806, 0x88CC
+LINK_PROBE_TYPE = 0x88B5
+"""IEEE Std 802 Local Experimental Ethertype 1."""
 
 # Ports our own probes come from: 61184 to 61439, above Linux's default ephemeral range (32768 to 60999).
 PROBE_PORTS = (0xEF00, 0xFF00)
@@ -95,6 +100,7 @@ class TableRules(NamedTuple):
 _TCP = frozenset({"ip_proto", "tcp_src", "tcp_dst", "tcp_flags"})
 _IP = frozenset({"eth_type", "ip_proto", "ipv4_src", "ipv4_dst", "icmpv4_type"}) | _TCP | {"udp_src", "udp_dst"}
 _CT = frozenset({"ct_state", "ct_mark"})
+_CT_TUPLE = frozenset({"ct_nw_src", "ct_nw_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst"})
 _ARP = frozenset({"eth_type", "arp_op", "arp_spa", "arp_tpa"})
 
 RULES: dict[Table, TableRules] = {
@@ -102,7 +108,7 @@ RULES: dict[Table, TableRules] = {
         _IP | _ARP | {"in_port", "eth_src", "eth_dst"}, frozenset({Table.TRACK, Table.ROUTE, Table.NEIGHBOUR})
     ),
     Table.TRACK: TableRules(_IP, frozenset()),
-    Table.FIREWALL: TableRules(_IP | _CT | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE})),
+    Table.FIREWALL: TableRules(_IP | _CT | _CT_TUPLE | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE})),
     Table.RESETS: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.HOLD})),
     Table.BALANCE: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.PINNED})),
     Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst"}, frozenset()),
@@ -117,6 +123,7 @@ _NEEDS = {
     **dict.fromkeys(("tcp_src", "tcp_dst", "tcp_flags"), ("ip_proto", TCP)),
     **dict.fromkeys(("udp_src", "udp_dst"), ("ip_proto", UDP)),
     "icmpv4_type": ("ip_proto", ICMP),
+    **dict.fromkeys(("ct_nw_src", "ct_nw_dst", "ct_nw_proto"), ("eth_type", IPV4)),
     **dict.fromkeys(("arp_op", "arp_spa", "arp_tpa"), ("eth_type", ARP_TYPE)),
 }
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from controller import admission, balance, mirror, tracking
+from controller import admission, balance, firewall, mirror, tracking
 from controller.balance import Service
 from controller.flows import MeterEntry
 from controller.mirror import Pinned
 from controller.pipeline import METER_RATES
+from controller.policy import Firewall, Rule
 from controller.quarantine import Quarantine
 from controller.reconcile import Wanted
 from controller.routes import Routes
@@ -32,6 +33,9 @@ class Plan:
     settled_ports: dict[int, list[int]]
     """Host ports by switch."""
     quarantine: Quarantine
+    firewall: Firewall
+    rules: tuple[Rule, ...]
+    """The rules whose schedule lets them apply."""
 
     @cached_property
     def vip_addresses(self) -> list[int]:
@@ -67,6 +71,8 @@ class Plan:
         wanted.add(admission.neighbours(self.vip_addresses, self._others(self.topology.hosts.values())))
         wanted.add([tracking.track(switch.zone)])
         wanted.add(tracking.admit(switch.zone, self.vip_addresses))
+        wanted.add(firewall.entries(self.firewall, self.rules))
+        wanted.meters |= {meter.meter_id: meter for meter in firewall.meters(self.rules)}
         wanted.add(mirror.watch(switch.zone, self.pairs))
         wanted.add(balance.entries(switch.zone, self.services))
         wanted.add_groups(balance.group(switch.zone, service) for service in self.services if service.choices)

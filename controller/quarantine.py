@@ -101,7 +101,13 @@ class Quarantine:
         entry = Quarantined(f"q{self._serial}", client, action, vip, vip_address, ttl_s, now, reason, incident)
         self.entries[entry.id] = entry
         self.changed = True
-        fields: dict[str, object] = {"id": entry.id, "client": client, "action": action, "ttl_s": ttl_s, "incident": incident}
+        fields: dict[str, object] = {
+            "id": entry.id,
+            "client": client,
+            "action": action,
+            "ttl_s": ttl_s,
+            "incident": incident,
+        }
         text = f"{client} is in quarantine for {ttl_s} s: {reason or 'by hand'}"
         return entry, [Persist("quarantine", entry.id, asdict(entry)), Announce("quarantine", text, fields)]
 
@@ -136,4 +142,6 @@ class Quarantine:
                     fields = {"in_port": host.port_no, "eth_src": host.mac, "eth_type": IPV4, "ipv4_src": host.ip}
                     if entry.vip_address is not None:
                         fields["ipv4_dst"] = entry.vip_address
-                    yield FlowEntry(Table.ADMISSION, 95, match(**fields), Purpose.QUARANTINE, counts=("quarantine", entry.id))
+                    yield FlowEntry(
+                        Table.ADMISSION, 95, match(**fields), Purpose.QUARANTINE, counts=("quarantine", entry.id)
+                    )

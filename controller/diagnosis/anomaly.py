@@ -102,7 +102,11 @@ class Detector:
 
     def document(self) -> list[object]:
         """Its durable form."""
-        return [self.habit.shape, self.habit.rate, {str(hour): list(values) for hour, values in self.habit.hours.items()}]
+        return [
+            self.habit.shape,
+            self.habit.rate,
+            {str(hour): list(values) for hour, values in self.habit.hours.items()},
+        ]
 
     def restore(self, document: object) -> None:
         """Take the durable form back; anything else is ignored."""

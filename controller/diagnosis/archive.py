@@ -58,7 +58,10 @@ class Archive:
         if now - self._habits_at >= HABITS_EVERY_S:
             self._habits_at = now
             detectors = self.investigation.detectors.items()
-            records += [Persist("habits", f"{subject} {pattern.value}", detector.document()) for (subject, pattern), detector in detectors]
+            records += [
+                Persist("habits", f"{subject} {pattern.value}", detector.document())
+                for (subject, pattern), detector in detectors
+            ]
         return records + self._forget_old()
 
     def _forget_old(self) -> list[Decision]:

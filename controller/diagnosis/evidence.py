@@ -114,6 +114,14 @@ class PortEvidence:
     victims: Heavy[int] = field(default_factory=Heavy)
 
 
+@dataclass(slots=True)
+class RuleEvidence:
+    """A firewall rule of ours that rejects."""
+
+    tally: Tally = field(default_factory=Tally)
+    clients: Distinct[int] = field(default_factory=Distinct)
+
+
 class Evidence:
     """All of it, and which subjects were touched since the last diagnosis."""
 
@@ -121,6 +129,7 @@ class Evidence:
         self.members: dict[int, MemberEvidence] = {}
         self.clients: OrderedDict[int, ClientEvidence] = OrderedDict()
         self.ports: OrderedDict[Endpoint, PortEvidence] = OrderedDict()
+        self.rules: dict[str, RuleEvidence] = {}
 
     def member(self, number: int) -> MemberEvidence:
         """A member's evidence."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.diagnosis.evidence import ClientEvidence, Evidence, MemberEvidence, PortEvidence
+from controller.diagnosis.evidence import ClientEvidence, Evidence, MemberEvidence, PortEvidence, RuleEvidence
 from controller.diagnosis.patterns import Pattern
 from controller.health import Outcome
 
@@ -140,7 +140,9 @@ def _ttl(member: MemberEvidence, now: float) -> Feature | None:
         return None
     foreign = member.foreign_ttl.value(now) > 0.5 * sum(count.value(now) for count in member.tally.patterns.values())
     if foreign:
-        return Feature("ttl", "foreign", f"the resets' TTL is not the member's ({member.usual_ttl}): another hop wrote them")
+        return Feature(
+            "ttl", "foreign", f"the resets' TTL is not the member's ({member.usual_ttl}): another hop wrote them"
+        )
     return Feature("ttl", "usual", "the resets have the member's own TTL")
 
 
@@ -182,4 +184,17 @@ def port_features(port: PortEvidence, now: float) -> list[Feature]:
     return [
         pattern_feature(Pattern.INJECTED),
         Feature("claimed", word, f"in the name of {claimed} addresses that do not live there"),
+    ]
+
+
+def rule_features(rule: str, evidence: RuleEvidence, now: float) -> list[Feature]:
+    """What speaks about a firewall rule of ours."""
+    clients = evidence.clients.count(now)
+    return [
+        pattern_feature(Pattern.REFUSED),
+        Feature(
+            "firewall",
+            "ours",
+            f"rule {rule} of our own firewall rejected {evidence.tally.burst} connections of {clients} clients",
+        ),
     ]

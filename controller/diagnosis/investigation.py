@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from controller.decisions import Announce, Decision
 from controller.diagnosis.anomaly import Detector
-from controller.diagnosis.evidence import Evidence, MemberEvidence
-from controller.diagnosis.features import Feature, client_features, member_features, port_features
+from controller.diagnosis.evidence import Evidence, MemberEvidence, RuleEvidence
+from controller.diagnosis.features import Feature, client_features, member_features, port_features, rule_features
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
 from controller.diagnosis.model import Model
 from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
@@ -39,10 +39,14 @@ class Investigation:
         self.evidence = Evidence()
         self.incidents = Incidents()
         self.detectors: dict[tuple[str, Pattern], Detector] = {}
-        self.congested: Callable[[MemberState, int | None], tuple[bool | None, str | None]] = lambda _m, _c: (None, None)
+        self.congested: Callable[[MemberState, int | None], tuple[bool | None, str | None]] = lambda _m, _c: (
+            None,
+            None,
+        )
         self._touched_members: set[int] = set()
         self._touched_clients: set[int] = set()
         self._touched_ports: set[Endpoint] = set()
+        self._touched_rules: set[str] = set()
         self._last_run = 0.0
         self._first: dict[Subject, float] = {}
 
@@ -63,11 +67,20 @@ class Investigation:
         if record.member and not guilty:
             self._touched_members.add(record.member)
 
+    def add_own_reject(self, rule: str, client: int, now: float) -> None:
+        """A rule of ours rejected somebody: known, so it is never held against anybody else."""
+        tally = self.evidence.rules.setdefault(rule, RuleEvidence())
+        tally.tally.add(Pattern.REFUSED, now)
+        tally.clients.add(client, now)
+        self._touched_rules.add(rule)
+
     def on_counted(self, now: float) -> None:
         """Connection rates of members, as the flow counters have them."""
         for member in self.services.pools.members.values():
             rates = [
-                self.connection_rate(name, member.policy.name) for name, vip in self.services.vips.items() if vip.pool == member.pool
+                self.connection_rate(name, member.policy.name)
+                for name, vip in self.services.vips.items()
+                if vip.pool == member.pool
             ]
             known = [rate for rate in rates if rate is not None]
             if not known:
@@ -86,7 +99,8 @@ class Investigation:
 
     def next_deadline(self, now: float) -> float:
         """When to run again."""
-        if self._touched_clients or self._touched_members or self._touched_ports or self.incidents.open:
+        touched = self._touched_clients or self._touched_members or self._touched_ports or self._touched_rules
+        if touched or self.incidents.open:
             return self._last_run + INTERVAL_S
         return now + 60.0
 
@@ -104,14 +118,18 @@ class Investigation:
             decisions += self._look_at_client(address, now)
         for number in self._touched_members:
             decisions += self._look_at_member(number, elapsed, now)
-        for touched in (self._touched_ports, self._touched_clients, self._touched_members):
+        for rule in self._touched_rules:
+            decisions += self._look_at_rule(rule, elapsed, now)
+        for touched in (self._touched_rules, self._touched_ports, self._touched_clients, self._touched_members):
             touched.clear()
         for incident in [*self.incidents.open.values()]:
             if now - incident.last_reset > QUIET_S:
                 decisions.append(self._close(incident, now))
         return decisions
 
-    def _anomalous(self, subject: str, pattern: Pattern, count: int, exposure: float, now: float, elapsed: float) -> bool:
+    def _anomalous(
+        self, subject: str, pattern: Pattern, count: int, exposure: float, now: float, elapsed: float
+    ) -> bool:
         detector = self.detectors.setdefault((subject, pattern), Detector(pattern))
         return detector.take(count, exposure, now, elapsed)
 
@@ -129,6 +147,15 @@ class Investigation:
     def _who_lives_at(self, endpoint: Endpoint) -> str | None:
         hosts = [host for host in self.topology.hosts.values() if host.endpoint == endpoint]
         return _text(hosts[0].ip) if len(hosts) == 1 else None
+
+    def _look_at_rule(self, rule: str, elapsed: float, now: float) -> list[Decision]:
+        evidence = self.evidence.rules[rule]
+        count = sum(evidence.tally.collect().values())
+        subject = Subject(SubjectType.POLICY, rule)
+        unusual = self._anomalous(f"rule {rule}", Pattern.REFUSED, count, elapsed, now, elapsed)
+        if not unusual and subject not in self.incidents.open and evidence.tally.burst < FEWEST:
+            return self._remember(subject, now)
+        return self._report(subject, rule_features(rule, evidence, now), count, now)
 
     def _look_at_client(self, address: int, now: float) -> list[Decision]:
         client = self.evidence.client(address)
@@ -156,11 +183,18 @@ class Investigation:
         ]
         count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
         own = Subject(SubjectType.MEMBER, name)
-        if count and not unusual and own not in self.incidents.open and not self._piling_up(own, evidence, exposure, elapsed, now):
+        if (
+            count
+            and not unusual
+            and own not in self.incidents.open
+            and not self._piling_up(own, evidence, exposure, elapsed, now)
+        ):
             return self._remember(own, now)
         return self._attribute(state, evidence, count, now) if count else []
 
-    def _piling_up(self, subject: Subject, evidence: MemberEvidence, exposure: float, elapsed: float, now: float) -> bool:
+    def _piling_up(
+        self, subject: Subject, evidence: MemberEvidence, exposure: float, elapsed: float, now: float
+    ) -> bool:
         """Few per tick can be many over seconds: the decayed count against what is usual for as long."""
         pattern = evidence.tally.dominant(now)
         if pattern is None:
@@ -176,14 +210,21 @@ class Investigation:
         congested, link = self.congested(state, client if share >= GUILTY_SHARE else None)
         peers = [peer.number for peer in self.services.pools.of(state.pool) if peer is not state]
         features = member_features(state.number, self.evidence, peers, congested, now)
-        if congested and link is not None and evidence.tally.dominant(now) not in (Pattern.REFUSED, Pattern.NOT_ACCEPTED):
+        if (
+            congested
+            and link is not None
+            and evidence.tally.dominant(now) not in (Pattern.REFUSED, Pattern.NOT_ACCEPTED)
+        ):
             return self._report(Subject(SubjectType.LINK, link), features, count, now)
         pattern = evidence.tally.dominant(now)
         own = Subject(SubjectType.MEMBER, f"{state.pool}/{state.policy.name}")
         alone = client is not None and share >= GUILTY_SHARE and pattern is not Pattern.REFUSED
         if client is not None and alone and own not in self.incidents.open:
             whole = self.evidence.client(client)
-            features = [*client_features(whole, self.evidence, congested, now), *_only(features, "peers", "failing", "latency", "load")]
+            features = [
+                *client_features(whole, self.evidence, congested, now),
+                *_only(features, "peers", "failing", "latency", "load"),
+            ]
             return self._report(Subject(SubjectType.CLIENT, _text(client)), features, count, now)
         return self._report(own, features, count, now)
 
@@ -203,7 +244,9 @@ class Investigation:
         diagnosis = self.model.diagnose(features)
         incident = self.incidents.open.get(subject)
         if incident is None:
-            incident = Incident(self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now))
+            incident = Incident(
+                self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)
+            )
             self.incidents.add(incident)
         changed = incident.update(diagnosis, now)
         incident.resets += count
@@ -222,7 +265,9 @@ class Investigation:
             peers = [peer.number for peer in self.services.pools.of(member.pool) if peer is not member]
             features = member_features(member.number, self.evidence, peers, self.congested(member, None)[0], now)
             diagnosis = self.model.diagnose(features)
-            incident = Incident(self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now))
+            incident = Incident(
+                self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)
+            )
             incident.update(diagnosis, now)
             self.incidents.add(incident)
         return incident

@@ -125,7 +125,9 @@ class Model:
         self._totals.clear()
 
 
-def _weigh(spoken: list[tuple[Feature, dict[Cause, float]]], cause: Cause, posterior: dict[Cause, float]) -> list[Spoken]:
+def _weigh(
+    spoken: list[tuple[Feature, dict[Cause, float]]], cause: Cause, posterior: dict[Cause, float]
+) -> list[Spoken]:
     """How each feature spoke for the cause: against the average of the others, weighted by how likely they are."""
     others = {other: probability + 1e-6 for other, probability in posterior.items() if other is not cause}
     total = sum(others.values())

@@ -34,7 +34,9 @@ class Pattern(StrEnum):
 
 
 HARMLESS = frozenset({Pattern.AFTER_FIN})
-OF_MEMBER = frozenset({Pattern.REFUSED, Pattern.NOT_ACCEPTED, Pattern.MEMBER_EARLY, Pattern.MEMBER_LATE, Pattern.MEMBER_LOST})
+OF_MEMBER = frozenset(
+    {Pattern.REFUSED, Pattern.NOT_ACCEPTED, Pattern.MEMBER_EARLY, Pattern.MEMBER_LATE, Pattern.MEMBER_LOST}
+)
 FORGED = frozenset({Pattern.OUT_OF_WINDOW, Pattern.INJECTED})
 
 

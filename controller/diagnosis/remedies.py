@@ -140,7 +140,9 @@ class Remedies:
             incident.note(now, "quarantine", client, "not done: not a client's own address")
             return []
         try:
-            entry, decisions = self.quarantine.add(client, "drop", now, reason=incident.cause.value, incident=incident.id)
+            entry, decisions = self.quarantine.add(
+                client, "drop", now, reason=incident.cause.value, incident=incident.id
+            )
         except QuarantineError as error:
             incident.note(now, "quarantine", client, f"not done: {error}")
             return []
@@ -175,7 +177,11 @@ class Remedies:
 
     def _pool_rate(self, pool: str, now: float) -> float:
         evidence = self.investigation.evidence.members
-        return sum(evidence[member.number].tally.bad_rate(now) for member in self.services.pools.of(pool) if member.number in evidence)
+        return sum(
+            evidence[member.number].tally.bad_rate(now)
+            for member in self.services.pools.of(pool)
+            if member.number in evidence
+        )
 
     def _recover(self, now: float) -> list[Decision]:
         """Additive increase: a tenth of the weight per quiet step."""
@@ -191,7 +197,11 @@ class Remedies:
                 continue
             self.services.pools.grow(member)
             name = f"{member.pool}/{member.policy.name}"
-            decisions.append(Announce("weight", f"{name} is at {member.share:.0%} of its weight", {"member": name, "share": member.share}))
+            decisions.append(
+                Announce(
+                    "weight", f"{name} is at {member.share:.0%} of its weight", {"member": name, "share": member.share}
+                )
+            )
         return decisions
 
     def revert(self, incident: Incident, now: float) -> list[Decision] | None:
@@ -201,7 +211,9 @@ class Remedies:
         for taken in incident.actions:
             member = self._member(incident) if incident.subject.type is SubjectType.MEMBER else None
             if taken.action == "quarantine":
-                entry = next((entry for entry in self.quarantine.entries.values() if entry.incident == incident.id), None)
+                entry = next(
+                    (entry for entry in self.quarantine.entries.values() if entry.incident == incident.id), None
+                )
                 decisions += (self.quarantine.remove(entry.id) or []) if entry else []
                 undone |= entry is not None
             elif taken.action == "eject" and member is not None and member.ejection is not None:
@@ -214,4 +226,7 @@ class Remedies:
             return None
         incident.reverted = True
         incident.note(now, "revert", incident.subject.id, "undone by the operator")
-        return [*decisions, Announce("revert", f"incident {incident.id}: undone by the operator", {"incident": incident.id})]
+        return [
+            *decisions,
+            Announce("revert", f"incident {incident.id}: undone by the operator", {"incident": incident.id}),
+        ]

@@ -23,7 +23,9 @@ def document(incident: Incident) -> dict[str, Any]:
         "cause": incident.cause.value,
         "label": None if incident.label is None else incident.label.value,
         "confidence": round(incident.diagnosis.confidence, 4),
-        "posterior": {cause.value: round(probability, 4) for cause, probability in incident.diagnosis.posterior.items()},
+        "posterior": {
+            cause.value: round(probability, 4) for cause, probability in incident.diagnosis.posterior.items()
+        },
         "evidence": [
             {"name": feature.name, "value": feature.value, "weight": round(weight, 3), "text": feature.text}
             for feature, weight in incident.diagnosis.evidence

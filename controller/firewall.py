@@ -1,0 +1,187 @@
+"""The virtual firewall: ordered rules as flow entries in table 2, so they hold while the controller is away.
+
+A rule judges a connection by its *original* direction. New connections are judged by their first packet; established ones, where
+the policy wants it (`cut_established`), by the original tuple the tracker keeps, so both directions fall together and replies of
+what is allowed always pass. What only the controller can do, it does: a `reject` is answered by a RST or an ICMP error of ours.
+
+Without ports a TCP rule judges SYNs only: other unknown segments may be replies of a connection that is tracked at the initiator's
+edge, and that edge has judged it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from controller.flows import FlowEntry, MaskedValue, MeterEntry, Punt, Purpose, match
+from controller.pipeline import ACK, EST, FROM_HOST, ICMP, IPV4, NEW, SYN, TCP, UDP, Meter, Table
+from controller.policy import Firewall, FirewallDefault, Rule, RuleAction, Schedule
+
+HIGHEST_PRIORITY = 60_000
+DEFAULT_PRIORITY = 900
+FIRST_METER = 1000
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
+DEFAULT_ID = "default"
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+Fields = dict[str, int | MaskedValue]
+
+
+class Judged(NamedTuple):
+    """A rule with its place: lower rank is looked at first."""
+
+    rank: int
+    rule: Rule
+
+
+def in_order(rules: Iterable[Rule]) -> list[Judged]:
+    """Higher priority first, then the order of the policy."""
+    ordered = sorted(enumerate(rules), key=lambda item: (-item[1].priority, item[0]))
+    return [Judged(rank, rule) for rank, (_, rule) in enumerate(ordered)]
+
+
+def port_masks(first: int, last: int) -> Iterator[MaskedValue]:
+    """The fewest (value, mask) pairs that match the ports `first` to `last` (0 to 65535) and no other."""
+    while first <= last:
+        size = first & -first or 1 << 16
+        while first + size - 1 > last:
+            size >>= 1
+        yield first, 0xFFFF & ~(size - 1)
+        first += size
+
+
+def prefix(text: str) -> MaskedValue:
+    """An IPv4 prefix as (value, mask)."""
+    network = ipaddress.IPv4Network(text, strict=False)
+    return int(network.network_address), int(network.netmask)
+
+
+def is_active(schedule: Schedule | None, now: float) -> bool:
+    """Whether a rule with this schedule applies at a time (s since the epoch)."""
+    if schedule is None:
+        return True
+    local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(schedule.timezone))
+    minutes = local.strftime("%H:%M")
+    overnight = schedule.end < schedule.start
+    if overnight and minutes < schedule.end:
+        day = local - timedelta(days=1)
+    elif (overnight and minutes >= schedule.start) or (not overnight and schedule.start <= minutes < schedule.end):
+        day = local
+    else:
+        return False
+    return not schedule.days or _DAYS[day.weekday()] in schedule.days
+
+
+def active_rules(firewall: Firewall, now: float) -> tuple[Rule, ...]:
+    """The rules whose schedule lets them apply."""
+    return tuple(rule for rule in firewall.rules if is_active(rule.schedule, now))
+
+
+def entries(firewall: Firewall, rules: tuple[Rule, ...]) -> Iterator[FlowEntry]:
+    """The rules' entries, for any switch that hosts are attached to."""
+    for judged in in_order(rules):
+        yield from _rule_entries(judged, firewall.cut_established)
+    if firewall.default is not FirewallDefault.ALLOW:
+        actions = (Punt(Meter.FIREWALL),) if firewall.default is FirewallDefault.REJECT else ()
+        purpose = Purpose.REJECTED if actions else Purpose.FIREWALL
+        for fields in _new(None, {}, ()):
+            yield FlowEntry(
+                Table.FIREWALL, DEFAULT_PRIORITY, match(**fields), purpose, actions, counts=("rule", DEFAULT_ID)
+            )
+
+
+def meters(rules: tuple[Rule, ...]) -> Iterator[MeterEntry]:
+    """A meter for each rule that limits."""
+    for judged in in_order(rules):
+        if judged.rule.rate_pps is not None:
+            yield MeterEntry(FIRST_METER + judged.rank, judged.rule.rate_pps, max(1, judged.rule.rate_pps // 10))
+
+
+def _rule_entries(judged: Judged, cut_established: bool) -> Iterator[FlowEntry]:
+    rule = judged.rule
+    priority, counts = HIGHEST_PRIORITY - judged.rank, ("rule", rule.id)
+    meter = FIRST_METER + judged.rank if rule.action is RuleAction.LIMIT else None
+    passes = rule.action in (RuleAction.ALLOW, RuleAction.LIMIT)
+    actions = (Punt(Meter.FIREWALL),) if rule.action is RuleAction.REJECT else ()
+    purpose = Purpose.REJECTED if actions else Purpose.FIREWALL
+    begun = _new(rule.protocol, _addresses(rule, "ipv4_src", "ipv4_dst"), rule.port_ranges(), only_syn=passes)
+    for fields in begun:
+        goto = Table.BALANCE if passes else None
+        yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+    if not (cut_established or meter):
+        return
+    for fields in _established(rule):
+        goto = Table.RESETS if passes else None
+        yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+
+
+def _addresses(rule: Rule, source: str, destination: str) -> Fields:
+    fields: Fields = {}
+    if rule.src is not None:
+        fields[source] = prefix(rule.src)
+    if rule.dst is not None:
+        fields[destination] = prefix(rule.dst)
+    return fields
+
+
+def _new(
+    protocol: str | None, addresses: Fields, ports: tuple[tuple[int, int], ...], only_syn: bool = False
+) -> Iterator[Fields]:
+    """What begins a connection that the rule is about."""
+    here: Fields = {"eth_type": IPV4, "reg0": FROM_HOST, "ct_state": (NEW, NEW), **addresses}
+    for name, number in PROTOCOLS.items():
+        if protocol not in (None, name):
+            continue
+        fields = {**here, "ip_proto": number}
+        if name == "tcp" and (only_syn or not ports):
+            fields["tcp_flags"] = (SYN, SYN | ACK)
+        masks = [mask for first, last in ports for mask in port_masks(first, last)]
+        yield from ({**fields, f"{name}_dst": mask} for mask in masks) if masks else (fields,)
+
+
+def _established(rule: Rule) -> Iterator[Fields]:
+    """Both directions of known connections that the rule is about, by the tuple they began with."""
+    here: Fields = {"eth_type": IPV4, "ct_state": (EST, EST), **_addresses(rule, "ct_nw_src", "ct_nw_dst")}
+    for name, number in PROTOCOLS.items():
+        if rule.protocol not in (None, name):
+            continue
+        fields = {**here, "ct_nw_proto": number}
+        masks = [mask for first, last in rule.port_ranges() for mask in port_masks(first, last)]
+        yield from ({**fields, "ct_tp_dst": mask} for mask in masks) if masks else (fields,)
+
+
+def shadowed(rules: Iterable[Rule]) -> list[tuple[Rule, Rule]]:
+    """(rule, the earlier one that takes everything it could match) for each rule that can never act."""
+    ordered = [judged.rule for judged in in_order(rules)]
+    pairs = []
+    for position, rule in enumerate(ordered):
+        earlier = next((other for other in ordered[:position] if _covers(other, rule)), None)
+        if earlier is not None:
+            pairs.append((rule, earlier))
+    return pairs
+
+
+def _covers(wide: Rule, narrow: Rule) -> bool:
+    if wide.schedule is not None and wide.schedule != narrow.schedule:
+        return False
+    if wide.protocol not in (None, narrow.protocol):
+        return False
+    if not (_contains(wide.src, narrow.src) and _contains(wide.dst, narrow.dst)):
+        return False
+    ports = narrow.port_ranges()
+    return not wide.dst_ports or (
+        bool(ports)
+        and all(any(low <= first and last <= high for low, high in wide.port_ranges()) for first, last in ports)
+    )
+
+
+def _contains(wide: str | None, narrow: str | None) -> bool:
+    if wide is None:
+        return True
+    if narrow is None:
+        return False
+    outer, inner = ipaddress.ip_network(wide, strict=False), ipaddress.ip_network(narrow, strict=False)
+    return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
