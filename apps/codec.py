@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from controller import decisions as do
 from controller import flows as fl
+from controller.events import PortCounters
 
 OFP_VERSION = 4
 NX_VENDOR = 0x2320
@@ -18,10 +19,13 @@ OFPP_ANY = OFPG_ANY = OFPM_ALL = 0xFFFFFFFF
 OFP_NO_BUFFER = 0xFFFFFFFF
 ADD, MODIFY, DELETE = 0, 1, 2
 FLOW_DELETE = 3
+RESET_COUNTS = 4
 NO_RECIRCULATION = 0xFF
 TYPE_PACKET_OUT, TYPE_FLOW_MOD, TYPE_GROUP_MOD, TYPE_MULTIPART, TYPE_BARRIER, TYPE_METER_MOD = 13, 14, 15, 18, 20, 29
 TYPE_EXPERIMENTER = 4
-MULTIPART_FLOW, MULTIPART_GROUP, MULTIPART_GROUP_DESC, MULTIPART_METER_CONFIG = 1, 6, 7, 10
+MULTIPART_FLOW, MULTIPART_PORT, MULTIPART_QUEUE = 1, 4, 5
+MULTIPART_GROUP, MULTIPART_GROUP_DESC, MULTIPART_METER_CONFIG = 6, 7, 10
+OFPQ_ALL = 0xFFFFFFFF
 NXT_CT_FLUSH = 32
 
 _OXM, _NXM = 0x8000, 0x0001
@@ -113,17 +117,19 @@ def _ct(action: fl.Ct) -> bytes:
 
 
 def _learn(action: fl.Learn) -> bytes:
-    specs = b""
-    for name in action.fields:
-        size = FIELDS[name][2]
-        specs += struct.pack("!H", size * 8) + (_header(name) + bytes(2)) * 2
     from_value, to_load = 1 << 13, 1 << 11
-    for kind, (name, value) in [(0, constant) for constant in action.constants] + [(to_load, action.load)]:
-        size = FIELDS[name][2]
-        value_bytes = value.to_bytes(size + size % 2, "big")
-        specs += struct.pack("!H", from_value | kind | size * 8) + value_bytes + _header(name) + bytes(2)
+    # The constants name the protocol: the prerequisites of the fields that are copied, so they come first.
+    specs = b"".join(_learn_value(from_value, name, value) for name, value in action.constants)
+    for name in action.fields:
+        specs += struct.pack("!H", FIELDS[name][2] * 8) + (_header(name) + bytes(2)) * 2
+    specs += _learn_value(from_value | to_load, *action.load)
     fixed = struct.pack("!HHHQHBxHH", action.idle_timeout_s, 0, action.priority, action.cookie, 0, action.table, 0, 0)
     return _nx_action(16, fixed + specs)
+
+
+def _learn_value(kind: int, name: str, value: int) -> bytes:
+    size = FIELDS[name][2]
+    return struct.pack("!H", kind | size * 8) + value.to_bytes(size + size % 2, "big") + _header(name) + bytes(2)
 
 
 _ENCODERS: dict[type, Callable[..., bytes]] = {
@@ -164,8 +170,10 @@ def _instructions(entry: fl.FlowEntry) -> bytes:
 def _flow_mod(
     cookie: int, cookie_mask: int, table: int, command: int, body: bytes, times: tuple[int, int, int] = (0, 0, 0)
 ) -> bytes:
+    # An entry that replaces another must not inherit its packet count: it would be counted twice (OpenFlow 1.3.5 §6.4).
+    flags = RESET_COUNTS if command == ADD else 0
     fixed = struct.pack(
-        "!QQBBHHHIIIH2x", cookie, cookie_mask, table, command, *times, OFP_NO_BUFFER, OFPP_ANY, OFPG_ANY, 0
+        "!QQBBHHHIIIH2x", cookie, cookie_mask, table, command, *times, OFP_NO_BUFFER, OFPP_ANY, OFPG_ANY, flags
     )
     return _message(TYPE_FLOW_MOD, fixed + body)
 
@@ -263,6 +271,16 @@ def request_meters(xid: int = 0) -> bytes:
     return _multipart(MULTIPART_METER_CONFIG, struct.pack("!I4x", OFPM_ALL), xid)
 
 
+def request_port_counters(xid: int = 0) -> bytes:
+    """The counters of every port."""
+    return _multipart(MULTIPART_PORT, struct.pack("!I4x", OFPP_ANY), xid)
+
+
+def request_queue_counters(xid: int = 0) -> bytes:
+    """The counters of every queue of every port."""
+    return _multipart(MULTIPART_QUEUE, struct.pack("!II", OFPP_ANY, OFPQ_ALL), xid)
+
+
 _MESSAGES: dict[type, Callable[..., bytes]] = {
     do.InstallFlow: _install_flow,
     do.RemoveFlow: _remove_flow,
@@ -273,6 +291,8 @@ _MESSAGES: dict[type, Callable[..., bytes]] = {
     do.SendPacket: _send_packet,
     do.Barrier: lambda decision: _message(TYPE_BARRIER, b"", decision.token),
     do.RequestCounters: lambda decision: request_flows(decision.table_id),
+    do.RequestPortCounters: lambda _: request_port_counters(),
+    do.RequestQueueCounters: lambda _: request_queue_counters(),
 }
 
 
@@ -323,6 +343,28 @@ def decode_flow_counters(body: bytes | memoryview) -> Iterator[tuple[int, int, i
         cookie, packets, octets = struct.unpack_from("!QQQ", body, offset + 24)
         yield table_id, cookie, packets, octets
         offset += length
+
+
+_PORT_COUNTERS = struct.Struct("!I4x12QII")
+_NOT_COUNTED = 0xFFFFFFFFFFFFFFFF
+
+
+def decode_port_counters(body: bytes | memoryview) -> Iterator[tuple[int, PortCounters]]:
+    """(port_no, counters) of each port of a port-statistics reply body (OpenFlow 1.3.5 §7.3.5.6); all ones is a counter it lacks."""
+    for offset in range(0, len(body) - _PORT_COUNTERS.size + 1, _PORT_COUNTERS.size):
+        port_no, *counted, seconds, nanoseconds = _PORT_COUNTERS.unpack_from(body, offset)
+        kept = [None if count == _NOT_COUNTED else count for count in counted]
+        rx_packets, tx_packets, rx_bytes, tx_bytes, _, tx_dropped = kept[:6]
+        duration_s = None if seconds == 0xFFFFFFFF else seconds + nanoseconds / 1e9
+        yield port_no, PortCounters(rx_bytes, tx_bytes, rx_packets, tx_packets, tx_dropped, duration_s)
+
+
+def decode_queue_drops(body: bytes | memoryview) -> Iterator[tuple[int, int]]:
+    """(port_no, packets dropped) of each queue of a queue-statistics reply body (OpenFlow 1.3.5 §7.3.5.8), those that count them."""
+    for offset in range(0, len(body) - 39, 40):
+        port_no, dropped = struct.unpack_from("!I20xQ", body, offset)
+        if dropped != _NOT_COUNTED:
+            yield port_no, dropped
 
 
 def decode_groups(body: bytes | memoryview) -> Iterator[tuple[int, int, bytes]]:

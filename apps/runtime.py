@@ -18,7 +18,16 @@ from controller import decisions as do
 from controller.api.stream import EventRing
 from controller.api.times import rfc3339
 from controller.core import Core
-from controller.events import BarrierReplied, Event, FlowCounted, PacketSeen, SwitchRefused, Tick
+from controller.events import (
+    BarrierReplied,
+    Event,
+    FlowCounted,
+    PacketSeen,
+    PortCounted,
+    QueueCounted,
+    SwitchRefused,
+    Tick,
+)
 from controller.flows import purpose_of
 from controller.store import Store, StoreError
 
@@ -26,6 +35,7 @@ log = logging.getLogger("resetlb")
 
 SHORTEST_SLEEP_S = 0.002
 _COUNT_XID = OUR_XID | 0x00C00000
+_PORTS_XID, _QUEUES_XID = OUR_XID | 0x00D00000, OUR_XID | 0x00D10000
 
 
 class Runtime:
@@ -44,9 +54,11 @@ class Runtime:
         self._to_write = eventlet.event.Event()
         self._to_read = eventlet.event.Event()
         self._counting: dict[int, FlowCounted] = {}
+        self._counting_ports: dict[int, PortCounted] = {}
+        self._counting_queues: dict[int, QueueCounted] = {}
         path = os.environ.get("RESETLB_RECORD")
         # The flight recorder: every event with its time, so a run can be decided again offline (`scripts/fit`).
-        self._recorder = Path(path).open("wb") if path else None
+        self._recorder = Path(path).open("wb") if path else None  # noqa: SIM115 - open as long as the process
 
     def now(self) -> float:
         """Seconds since the epoch on a clock that never steps."""
@@ -84,12 +96,18 @@ class Runtime:
                 self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3], packet_in[1]))
         elif kind == TYPE_BARRIER_REPLY:
             self.submit(BarrierReplied(dpid, xid & 0xFFFFFF))
+        elif kind == TYPE_ERROR and xid in (_PORTS_XID, _QUEUES_XID):
+            log.debug("switch %016x has no port or no queue statistics", dpid)
         elif kind == TYPE_ERROR:
             self.submit(
                 SwitchRefused(dpid, int.from_bytes(message[8:10]), int.from_bytes(message[10:12]), message[12:])
             )
         elif xid & 0xFFFF0000 == _COUNT_XID:
             self._counted(dpid, xid & 0xFF, message)
+        elif xid == _PORTS_XID:
+            self._counted_ports(dpid, message)
+        elif xid == _QUEUES_XID:
+            self._counted_queues(dpid, message)
         else:
             datapath.handshake.on_reply(message)
 
@@ -101,6 +119,19 @@ class Runtime:
         if not codec.more_follows(message):
             del self._counting[dpid << 8 | table_id]
             self.submit(counted)
+
+    def _counted_ports(self, dpid: int, message: bytes) -> None:
+        counted = self._counting_ports.setdefault(dpid, PortCounted(dpid, {}))
+        counted.ports.update(codec.decode_port_counters(message[16:]))
+        if not codec.more_follows(message):
+            self.submit(self._counting_ports.pop(dpid))
+
+    def _counted_queues(self, dpid: int, message: bytes) -> None:
+        counted = self._counting_queues.setdefault(dpid, QueueCounted(dpid, {}))
+        for port_no, dropped in codec.decode_queue_drops(message[16:]):
+            counted.dropped[port_no] = counted.dropped.get(port_no, 0) + dropped
+        if not codec.more_follows(message):
+            self.submit(self._counting_queues.pop(dpid))
 
     def _tick_forever(self) -> None:
         """Sleep until the core's next deadline, or until something was decided: then it may be nearer."""
@@ -130,6 +161,10 @@ class Runtime:
                 outgoing.setdefault(decision.dpid, []).append(
                     codec.request_flows(decision.table_id, _COUNT_XID | decision.table_id)
                 )
+            elif isinstance(decision, do.RequestPortCounters):
+                outgoing.setdefault(decision.dpid, []).append(codec.request_port_counters(_PORTS_XID))
+            elif isinstance(decision, do.RequestQueueCounters):
+                outgoing.setdefault(decision.dpid, []).append(codec.request_queue_counters(_QUEUES_XID))
             elif isinstance(decision, do.Barrier):
                 outgoing.setdefault(decision.dpid, []).append(
                     codec.encode(do.Barrier(decision.dpid, OUR_XID | decision.token))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from apps.explain import explain
-from apps.link_documents import link_measurements
+from apps.link_documents import link_document, link_measurements
 from apps.runtime import Runtime
 from controller.api.service import (
     Cause,
@@ -120,21 +120,9 @@ class RunningController:
 
     def links(self) -> Sequence[JsonObject]:
         """Every direction of every usable link. What nobody measured is null, never 0."""
-        capacities = {(link.src, link.dst): link.capacity_bps for link in self.core.policy.links.capacities}
-        return [
-            {
-                "src": {"dpid": f"{near[0]:016x}", "port_no": near[1]},
-                "dst": {"dpid": f"{far[0]:016x}", "port_no": far[1]},
-                "capacity_bps": capacities.get(
-                    (endpoint_text(near), endpoint_text(far)), self.core.policy.links.default_capacity_bps
-                ),
-                "utilisation_pct": None,
-                "loss_pct": None,
-                "delay_ms": None,
-                "queue_drops": None,
-            }
-            for near, far in self.core.topology.usable_links()
-        ]
+        now = self.runtime.now()
+        states = [self.core.telemetry.link(near, now) for near, _ in self.core.topology.usable_links()]
+        return [link_document(state) for state in states]
 
     def hosts(self) -> Sequence[JsonObject]:
         """Every station learnt."""

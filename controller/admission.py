@@ -10,7 +10,19 @@ from collections.abc import Iterable, Iterator
 
 from controller.flows import IN_PORT, FlowEntry, Move, Output, Punt, Purpose, SetField, match
 from controller.frames import ARP_REPLY, ARP_REQUEST, edge_mac, vip_mac
-from controller.pipeline import ARP_TYPE, FROM_FABRIC, FROM_HOST, IPV4, LLDP_TYPE, PROBE_PORTS, RST, TCP, Meter, Table
+from controller.pipeline import (
+    ARP_TYPE,
+    FROM_FABRIC,
+    FROM_HOST,
+    IPV4,
+    LINK_PROBE_TYPE,
+    LLDP_TYPE,
+    PROBE_PORTS,
+    RST,
+    TCP,
+    Meter,
+    Table,
+)
 from controller.topology import Host, Switch
 
 
@@ -20,7 +32,10 @@ def always() -> Iterator[FlowEntry]:
 
 
 def fabric_port(switch: Switch, port_no: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
-    """Packets from another switch: those for this switch are tracked, the others pass through."""
+    """Packets from another switch: those for this switch are tracked, the others pass through, link probes end here."""
+    # Only at ports with a switch behind them: no host can use up the meter.
+    link_probe = match(in_port=port_no, eth_type=LINK_PROBE_TYPE)
+    yield FlowEntry(Table.ADMISSION, 90, link_probe, Purpose.LINK_PROBE, (Punt(Meter.LINK_PROBE),))
     for vip in vips:
         # A VIP answers at the client's own edge and nowhere else, so its address never crosses the fabric.
         yield FlowEntry(Table.ADMISSION, 55, match(in_port=port_no, eth_type=IPV4, ipv4_src=vip), Purpose.ADMISSION)

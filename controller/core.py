@@ -16,6 +16,7 @@ from controller.diagnosis.archive import Archive
 from controller.diagnosis.investigation import Investigation
 from controller.diagnosis.model import Model
 from controller.diagnosis.remedies import Remedies
+from controller.diagnosis.ways import Ways
 from controller.discovery import SETTLE_S, Discovery
 from controller.events import (
     BarrierReplied,
@@ -40,7 +41,7 @@ from controller.plan import Plan
 from controller.policy import AutomationMode, Policy, Rule
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
-from controller.reconcile import Installed, Wanted, reconcile
+from controller.reconcile import NOT_RECONCILED, Installed, Wanted, reconcile
 from controller.rejection import reject
 from controller.resets import Resets
 from controller.segments import read_segment
@@ -70,7 +71,7 @@ class Core:
         )
         self.resets = Resets()
         self.counters = Counters()
-        self.investigation = Investigation(self.services, self.topology, Model())
+        self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
         self.investigation.connection_rate = lambda vip, member: self.counters.rate("handshake", vip, member)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.quarantine = Quarantine()
@@ -95,6 +96,14 @@ class Core:
             PortCounted: self.telemetry.on_ports, QueueCounted: self.telemetry.on_queues,
             SwitchRefused: self._on_refused, LoadReported: self._on_load, Tick: self._on_tick,
         }  # fmt: skip
+
+        self._packet_handlers: dict[Purpose, Callable[[PacketSeen, float], list[Decision]]] = {
+            Purpose.LLDP: self._on_lldp,
+            Purpose.ARP: self._on_arp,
+            Purpose.LINK_PROBE: self.telemetry.on_probe,
+            Purpose.LEARN: self._on_unknown_station,
+            Purpose.REJECTED: self._on_rejected,
+        }
 
     def handle(self, event: Event, now: float) -> list[Decision]:
         """What follows from a fact. The same events at the same times give the same decisions."""
@@ -123,6 +132,7 @@ class Core:
             self._next_count,
             self.reaction.next_deadline(now),
             self.services.next_deadline(now),
+            self.telemetry.next_deadline(now),
             self.investigation.next_deadline(now),
             self.remedies.next_deadline(now),
         ]
@@ -149,6 +159,7 @@ class Core:
     def _on_policy(self, event: PolicyChanged, now: float) -> list[Decision]:
         self.policy = event.policy
         self.reaction.apply(event.policy)
+        self.telemetry.apply(event.policy)
         self.remedies.apply(event.policy)
         recorded = self.services.apply(event.policy, now)
         self._stale.update(self.installed)
@@ -162,7 +173,7 @@ class Core:
         installed = Installed(flows, dict.fromkeys(event.groups), dict.fromkeys(event.meters))
         text = f"switch {event.dpid:016x} connected with {len(event.flows)} flow entries"
         decisions = [*recorded, *first, Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "connected"})]
-        if any(purpose_of(cookie) for cookie in flows):
+        if any(purpose_of(cookie) and purpose_of(cookie) not in NOT_RECONCILED for cookie in flows):
             self._arriving[event.dpid] = now + DISCOVERY_GRACE_S, installed
             return decisions
         self._after += self._pick_up(event.dpid, zone, now)
@@ -205,30 +216,33 @@ class Core:
     # --- packets ---------------------------------------------------------------------------------------------------------------
 
     def _on_packet(self, event: PacketSeen, now: float) -> list[Decision]:
-        in_port = event.fields.get("in_port", 0)
-        if event.dpid not in self.topology.switches:
+        switch = self.topology.switches.get(event.dpid)
+        if switch is None:
             return []
-        if event.purpose is Purpose.LLDP:
-            return self.discovery.on_lldp(event.dpid, in_port, event.frame, now)
-        if event.purpose is Purpose.REJECTED:
-            answer, sender = reject(event, self.topology)
-            if sender is not None:
-                self.investigation.add_own_reject(self._rule_of(event), sender.ip, now)
-            return answer
-        if event.purpose is Purpose.ARP:
-            return self.discovery.on_arp(event.dpid, in_port, event.frame, now)
+        handler = self._packet_handlers.get(event.purpose)
+        if handler is not None:
+            return handler(event, now)
         segment = read_segment(event.frame)
-        if event.purpose is Purpose.LEARN:
-            return self._on_unknown_station(event, in_port, now)
-        if segment is None:
-            return []
-        return self.reaction.on_segment(event, segment, self.topology.switches[event.dpid].zone, now)
+        return self.reaction.on_segment(event, segment, switch.zone, now) if segment is not None else []
 
-    def _on_unknown_station(self, event: PacketSeen, in_port: int, now: float) -> list[Decision]:
+    def _on_lldp(self, event: PacketSeen, now: float) -> list[Decision]:
+        return self.discovery.on_lldp(event.dpid, event.fields.get("in_port", 0), event.frame, now)
+
+    def _on_arp(self, event: PacketSeen, now: float) -> list[Decision]:
+        return self.discovery.on_arp(event.dpid, event.fields.get("in_port", 0), event.frame, now)
+
+    def _on_rejected(self, event: PacketSeen, now: float) -> list[Decision]:
+        answer, sender = reject(event, self.topology)
+        if sender is not None:
+            self.investigation.add_own_reject(self._rule_of(event), sender.ip, now)
+        return answer
+
+    def _on_unknown_station(self, event: PacketSeen, now: float) -> list[Decision]:
         """IP from a station not learnt yet: learn it, then let the packet in again, so its first connection waits for nothing."""
         frame = event.frame
         if len(frame) < 34 or frame[12:14] != b"\x08\x00":
             return []
+        in_port = event.fields.get("in_port", 0)
         host = Host(int.from_bytes(frame[26:30]), int.from_bytes(frame[6:12]), event.dpid, in_port)
         learnt = self.discovery.learn(host, now)
         if self.discovery.hosts_changed:
@@ -247,6 +261,7 @@ class Core:
         decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
         decisions += self.archive.changes(now)
+        decisions += self.telemetry.on_tick(now)
         for dpid, (due, installed) in list(self._arriving.items()):
             if now >= due:
                 del self._arriving[dpid]

@@ -87,6 +87,20 @@ class RequestCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestPortCounters:
+    """Ask for the counters of every port."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestQueueCounters:
+    """Ask for the counters of every queue of every port."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Write to the durable store; value None deletes."""
 
@@ -114,5 +128,7 @@ SwitchDecision = (
     | SendPacket
     | Barrier
     | RequestCounters
+    | RequestPortCounters
+    | RequestQueueCounters
 )
 Decision = SwitchDecision | Persist | Announce

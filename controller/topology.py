@@ -108,6 +108,22 @@ class Topology:
         """Hops between two switches, None when there is no path."""
         return self._distances(target).get(source)
 
+    def path_links(self, source: int, target: int) -> list[Endpoint]:
+        """The sending ports of every link on any shortest path from one switch to another, nearest first."""
+        distances = self._distances(target)
+        onward: dict[int, list[tuple[int, int]]] = {}
+        for near, far in self.usable_links():
+            if far[0] in distances and distances.get(near[0]) == distances[far[0]] + 1:
+                onward.setdefault(near[0], []).append((near[1], far[0]))
+        links: list[Endpoint] = []
+        reached = [source]
+        for dpid in reached:
+            for port_no, neighbour in sorted(onward.get(dpid, ())):
+                links.append((dpid, port_no))
+                if neighbour not in reached:
+                    reached.append(neighbour)
+        return links
+
     def next_hops(self, source: int, target: int) -> tuple[list[int], list[int]]:
         """Ports of `source` that lead to `target`: those on a shortest path, and the others that lead there at all, nearest first."""
         distances = self._distances(target)
