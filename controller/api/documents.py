@@ -2,10 +2,10 @@
 
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from controller.api.service import Cause, Health
-from controller.policy import Member, Pool, Rule, Vip
+from controller.policy import Member, Policy, Pool, Rule, Vip
 
 T = TypeVar("T")
 
@@ -93,6 +93,10 @@ class PolicyPlan(Answer):
     etag: str
     changes: list[dict[str, Any]]
     flows: list[dict[str, Any]]
+
+
+class PolicyOrPlan(RootModel[Policy | PolicyPlan]):
+    """The policy now in force; with ``dry_run=true`` what would change."""
 
 
 class RevisionDocument(Answer):

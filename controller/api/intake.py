@@ -56,6 +56,8 @@ def read_json(raw: bytes) -> Any:
 
 def check_request() -> None:
     """Refuse what no handler should see; raises RefusedError."""
+    if request.routing_exception is not None:
+        return  # no handler will see it
     view = current_app.view_functions.get(request.endpoint or "")
     takes = {} if view is None else inspect.unwrap(view).__annotations__
     if view is not None:

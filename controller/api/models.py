@@ -4,12 +4,15 @@ A client that reads a pool, changes a field and puts it back sends the read-only
 there. A PATCH names what it changes, so a read-only field in one is refused.
 """
 
+import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from controller.api.service import Cause, LoadState
 from controller.policy import AdminState, Automation, FirewallDefault, Member, Policy, Pool, Rule, Vip
+from controller.policy.problems import show
 from controller.policy.values import (
     HostAddress,
     IpText,
@@ -21,11 +24,39 @@ from controller.policy.values import (
     StrictStr,
     TransportPort,
     Weight,
+    wrong,
 )
 
 PAGE_LIMIT = 1_000
+CURSOR_DIGITS = 18  # what SQLite holds in an integer
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})\Z", re.IGNORECASE
+)
 ReadOnly = Annotated[Any, Field(json_schema_extra={"readOnly": True})]
 QueryPort = Annotated[int, Range(1, 65_535)]
+
+
+def _cursor(text: str) -> str:
+    if not (text.isascii() and text.isdigit() and len(text) <= CURSOR_DIGITS):
+        raise wrong(f"{show(text)} is not one that this list gave")
+    return text
+
+
+def _time(text: str) -> float:
+    # A + that a client forgot to quote in a query arrives as a space.
+    written = text.replace(" ", "+").upper()
+    try:
+        if not _RFC_3339.match(written):
+            raise ValueError
+        return datetime.fromisoformat(written).timestamp()
+    except (ValueError, OverflowError):
+        raise wrong(f"{show(text)} is not a time such as 2026-01-31T12:00:00Z") from None
+
+
+Cursor = Annotated[
+    str, AfterValidator(_cursor), WithJsonSchema({"type": "string", "pattern": f"^[0-9]{{1,{CURSOR_DIGITS}}}$"})
+]
+Since = Annotated[float, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
 class _Request(BaseModel):
@@ -181,7 +212,7 @@ class PageQuery(_Request):
     """Which part of a list."""
 
     limit: Annotated[int, Range(1, PAGE_LIMIT)] = 100
-    cursor: Annotated[str, Field(max_length=200)] | None = None
+    cursor: Cursor | None = None
 
 
 class PolicyQuery(_Request):
@@ -193,7 +224,7 @@ class PolicyQuery(_Request):
 class ResetQuery(PageQuery):
     """Which resets."""
 
-    since: AwareDatetime | None = None
+    since: Since | None = None
     vip: Name | None = None
     member: Annotated[str, Field(max_length=127)] | None = None
     client: IpText | None = None

@@ -66,7 +66,7 @@ class ResetSelection:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a long list, and the cursor of the next part (None at the end)."""
+    """A part of a long list, and the cursor of the next part: up to 18 digits, None at the end."""
 
     items: Sequence[JsonObject]
     next: str | None = None

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -19,6 +27,10 @@ PORT_MAX = 65535
 # OpenFlow 1.3 §A.2.1: port numbers above OFPP_MAX (0xffffff00) are reserved.
 OFPP_MAX = 0xFFFFFF00
 
+_ADDRESS_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}],
+}
 _NAME = re.compile(NAME_PATTERN[:-1] + r"\Z")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})\Z")
 _SWITCH_PORT = re.compile(r"([0-9A-Fa-f]{16}):([0-9]{1,10})\Z")
@@ -165,7 +177,12 @@ def _version(value: int) -> int:
     return value
 
 
-StrictInt = Annotated[int, Strict()]
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# JSON has one kind of number: 80.0 is 80. Text that looks like a number and booleans are neither.
+StrictInt = Annotated[int, Strict(), BeforeValidator(_whole)]
 StrictFloat = Annotated[float, Strict()]
 StrictStr = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
@@ -175,17 +192,17 @@ TransportPort = Annotated[StrictInt, Range(1, PORT_MAX)]
 Name = Annotated[
     StrictStr, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": 63})
 ]
-HostAddress = Annotated[
-    StrictStr, AfterValidator(_host_address), WithJsonSchema({"type": "string", "examples": ["10.0.0.11"]})
-]
+HostAddress = Annotated[StrictStr, AfterValidator(_host_address), WithJsonSchema(_ADDRESS_SCHEMA)]
 IpText = Annotated[
     StrictStr,
     AfterValidator(lambda value: str(_ip(value))),
-    WithJsonSchema({"type": "string", "maxLength": 45}),
+    WithJsonSchema(_ADDRESS_SCHEMA),
 ]
 Weight = Annotated[StrictInt, Range(0, 1000)]
 Prefix = Annotated[
-    StrictStr, AfterValidator(_prefix), WithJsonSchema({"type": "string", "examples": ["10.0.9.0/24", "10.0.0.100"]})
+    StrictStr,
+    AfterValidator(_prefix),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f.:]{2,39}(/[0-9]{1,3})?$"}),
 ]
 PortOrRange = Annotated[
     int | str,

@@ -101,6 +101,12 @@ def test_prefixes_are_kept_as_canonical_text(written: str, canonical: str) -> No
     assert policy.firewall.rules[0].src == canonical
 
 
+def test_whole_floats_are_integers() -> None:
+    member = {"name": "a", "address": "10.0.0.1", "port": 80.0}
+    port = parse_policy({"pools": {"p": {"members": [member]}}}).pools["p"].members[0].port
+    assert (port, type(port)) == (80, int)
+
+
 def test_switch_ports_are_kept_in_lower_case() -> None:
     changed = document()
     changed["links"]["capacities"][0]["src"] = "00000000000000AB:3"
@@ -122,6 +128,8 @@ WRONG_VALUES = [
     ("pools.web.members.1.port", 70000, "pools.web.members[1].port: 70000 is not in 1–65535"),
     ("pools.web.members.1.port", 0, "pools.web.members[1].port: 0 is not in 1–65535"),
     ("pools.web.members.1.port", "80", 'pools.web.members[1].port: "80" is not an integer'),
+    ("pools.web.members.1.port", 80.5, "pools.web.members[1].port: 80.5 is not an integer"),
+    ("pools.web.members.1.port", 1e300, "pools.web.members[1].port: a huge number is not in 1–65535"),
     ("pools.web.members.1.port", True, "pools.web.members[1].port: true is not an integer"),
     ("pools.web.members.0.weight", 1001, "pools.web.members[0].weight: 1001 is not in 0–1000"),
     ("pools.web.members.0.weight", 10**5000, "pools.web.members[0].weight: a huge number is not in 0–1000"),

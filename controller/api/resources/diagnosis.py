@@ -21,7 +21,7 @@ api = subject("diagnosis")
 def list_resets(query: ResetQuery) -> Response:
     """Sampled reset segments, newest first."""
     selection = ResetSelection(
-        since=None if query.since is None else query.since.timestamp(),
+        since=query.since,
         vip=query.vip,
         member=query.member,
         client=query.client,

@@ -23,7 +23,7 @@ def get_policy() -> Response:
     return part_of_policy(context().service.policy().document())
 
 
-@api.put("/policy", responses={200: Policy})
+@api.put("/policy", responses={200: documents.PolicyOrPlan})
 def put_policy(query: PolicyQuery, body: Policy) -> Response:
     """Replace the policy, as a whole or not at all; with ``dry_run=true`` only say what would change."""
     check_if_match()

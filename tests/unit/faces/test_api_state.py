@@ -58,6 +58,16 @@ def test_resets_are_selected_and_paged_by_the_controller(client: FlaskClient, se
 
 
 @pytest.mark.parametrize(
+    "since", ["2026-01-01T00:00:00Z", "2026-01-01t01:00:00%2b01:00", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00.0Z"]
+)  # fmt: skip
+def test_since_is_an_rfc_3339_time_also_with_an_unquoted_plus(
+    client: FlaskClient, service: MemoryService, since: str
+) -> None:
+    assert client.get(f"/v1/resets?since={since}").status_code == 200
+    assert service.selections[0].since == 1_767_225_600.0
+
+
+@pytest.mark.parametrize(
     ("query", "detail"),
     [
         ("since=yesterday", 'since: "yesterday" is not a time such as'),
@@ -69,7 +79,9 @@ def test_resets_are_selected_and_paged_by_the_controller(client: FlaskClient, se
         ("limit=ten", 'limit: "ten" is not an integer'),
         ("limit=1&limit=2", "limit: is there 2 times"),
         ("colour=red", "colour: is not a known field"),
-        ("cursor=abc", "cursor: is not one that this list gave"),
+        ("since=0.5", 'since: "0.5" is not a time such as'),
+        ("since=2026-02-30T00:00:00Z", "since: "),
+        ("cursor=abc", 'cursor: "abc" is not one that this list gave'),
     ],
 )
 def test_wrong_queries_name_the_parameter(client: FlaskClient, query: str, detail: str) -> None:
