@@ -48,7 +48,9 @@ class Handshake:
         if codec.more_follows(message):
             return
         self.missing.discard(xid)
-        if not self.missing and self.runtime.datapaths.get(self.datapath.id) is self.datapath:
+        if not self.missing and self.datapath.state != DEAD_DISPATCHER:
+            # Only now: what the core decides before it knows what the switch has must not reach it.
+            self.runtime.datapaths[self.datapath.id] = self.datapath
             ports = tuple(_port(port) for port in self.datapath.ports.values() if port.port_no != LOCAL_PORT)
             flows, groups, meters = frozenset(self.flows), frozenset(self.groups), frozenset(self.meters)
             self.runtime.submit(SwitchConnected(self.datapath.id, ports, flows, groups, meters))
@@ -70,7 +72,6 @@ class Fabric(Application):  # type: ignore[misc]
         if datapath.id is None:
             return
         if event.state == MAIN_DISPATCHER:
-            self.runtime.datapaths[datapath.id] = datapath
             datapath.handshake = Handshake(datapath, self.runtime)
         elif self.runtime.datapaths.get(datapath.id) is datapath:
             # Not when an old connection ends after the switch has already come back on a new one.

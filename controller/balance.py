@@ -71,13 +71,18 @@ def pin(zone: int, service: Service, choice: Choice) -> Ct:
 
 def group(zone: int, service: Service) -> GroupEntry:
     """The select group; a member of weight 0 has no bucket."""
-    buckets = []
-    for choice in service.choices:
-        actions: tuple[Action, ...] = (pin(zone, service, choice),)
-        if service.affinity_timeout_s:
-            actions = (_remember(service, choice), *actions)
-        buckets.append(Bucket(actions, choice.weight))
-    return GroupEntry(service.group_id, "select", tuple(buckets))
+    return GroupEntry(
+        service.group_id,
+        "select",
+        tuple(Bucket(_give(zone, service, choice), choice.weight) for choice in service.choices),
+    )
+
+
+def _give(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
+    """Pin it, or, where the choice is to be remembered, say which it is: a bucket cannot learn, table 9 does."""
+    if service.affinity_timeout_s:
+        return (SetField("reg1", choice.number), Resubmit(Table.PINNED))
+    return (pin(zone, service, choice),)
 
 
 def _remember(service: Service, choice: Choice) -> Learn:
@@ -119,7 +124,8 @@ def _vip(zone: int, service: Service) -> Iterator[FlowEntry]:
     fields = dict(to_vip.fields)
     for choice in service.choices:
         remembered = match(**fields, reg1=choice.number)
-        yield FlowEntry(Table.PINNED, 20, remembered, Purpose.BALANCE, (pin(zone, service, choice),))
+        actions = (_remember(service, choice), pin(zone, service, choice))
+        yield FlowEntry(Table.PINNED, 20, remembered, Purpose.BALANCE, actions)
     yield FlowEntry(Table.PINNED, 10, match(**fields), Purpose.BALANCE, (ToGroup(service.group_id),))
 
 

@@ -124,13 +124,15 @@ class Discovery:
         sent: list[Decision] = []
         for endpoint, due in self._next_lldp.items():
             dpid, number = endpoint
-            switch = self.topology.switches[dpid]
-            if due > now or not switch.connected or not switch.ports[number].up or (only is not None and dpid != only):
+            if due > now or not self._sends_lldp(endpoint) or (only is not None and dpid != only):
                 continue
             count = self._lldp_sent[endpoint] = self._lldp_sent.get(endpoint, 0) + 1
             self._next_lldp[endpoint] = now + (LLDP_FAST_S if count < LLDP_FAST_COUNT else LLDP_INTERVAL_S)
             sent.append(SendPacket(dpid, frames.lldp(self.lldp_key, dpid, number), (Output(number),)))
         return sent
+
+    def _sends_lldp(self, endpoint: Endpoint) -> bool:
+        return self.topology.switches[endpoint[0]].connected and self.topology.port_is_up(endpoint)
 
     def on_lldp(self, dpid: int, in_port: int, frame: bytes, now: float) -> list[Decision]:
         """A link is where a frame of ours came back in. One that is not signed by us says nothing."""
@@ -288,7 +290,8 @@ class Discovery:
     def next_deadline(self, now: float) -> float:
         """When `on_tick` has something to do next."""
         due = [now + LLDP_INTERVAL_S, *self._settling.values(), *(move.deadline for move in self._moves.values())]
-        due += [when for (dpid, _), when in self._next_lldp.items() if self.topology.switches[dpid].connected]
+        # A port that is down sends nothing, so it is not waited for either.
+        due += [when for endpoint, when in self._next_lldp.items() if self._sends_lldp(endpoint)]
         return max(now, min(due))
 
 

@@ -10,7 +10,7 @@ from controller import balance, redispatch
 from controller.decisions import Announce, Barrier, Decision, FlushConnection, RemoveFlow, SendPacket
 from controller.diagnosis.investigation import Investigation
 from controller.events import BarrierReplied, PacketSeen
-from controller.flows import TO_TABLE, Connection, Output, Purpose
+from controller.flows import TO_TABLE, Action, Connection, Output, Purpose, SetField
 from controller.health import Outcome, Prober, ProbeResult
 from controller.pipeline import MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
 from controller.policy import AdminState, AutomationMode, HealthCheck, Policy
@@ -24,6 +24,8 @@ from controller.topology import Endpoint
 DEFAULT_CHECK = HealthCheck()
 CONFIRMATION_TIMEOUT_S = 0.5
 READMISSION_INTERVAL_S = 0.5
+SWITCH_ANSWER_S = 1.0
+"""How soon a switch must answer for a probe's silence to be the member's."""
 Decisions = list[Decision]
 
 
@@ -34,6 +36,14 @@ class _Ordered:
     member: str
     began: float
     switches_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubted:
+    """A probe that nothing came back of, until its switch has shown that it was there to carry it."""
+
+    result: ProbeResult
+    deadline: float
 
 
 class Reaction:
@@ -50,6 +60,7 @@ class Reaction:
         self.mode = AutomationMode.ENFORCE
         self._tokens = itertools.count(1)
         self._in_force: dict[int, _Ordered] = {}
+        self._doubted: dict[int, _Doubted] = {}
         self.ejected: list[tuple[MemberState, str]] = []
         """Members taken out since somebody looked, and why."""
         self._barriers: Decisions = []
@@ -90,8 +101,15 @@ class Reaction:
 
     def _reopen(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
         """A client uses a port again whose old connection is still open here: forget that one, let its SYN in again."""
-        connection = balance.connection_of(event.fields) or _tuple(segment)
-        again = SendPacket(event.dpid, event.frame, (Output(TO_TABLE),), event.fields.get("in_port", 0))
+        # Known but out of window: translated already, without its original tuple. The mark says which VIP it was sent to.
+        connection = _tuple(segment)
+        actions: tuple[Action, ...] = (Output(TO_TABLE),)
+        vip = self.services.vip_at((event.fields.get("ct_mark", 0) & VIP_MASK) >> VIP_SHIFT)
+        if vip is not None:
+            address, port = vip
+            connection = connection._replace(dst=address, dst_port=port)
+            actions = (SetField("ipv4_dst", address), SetField("tcp_dst", port), *actions)
+        again = SendPacket(event.dpid, event.frame, actions, event.fields.get("in_port", 0))
         return [FlushConnection(event.dpid, zone, connection), again]
 
     def _unavailable(self, event: PacketSeen, segment: Segment) -> Decisions:
@@ -186,6 +204,7 @@ class Reaction:
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
     def eject(self, member: MemberState, reason: str, confirmed: bool, now: float) -> Decisions:
+        """Take a member out, if automation may and the pool's limits let it; `confirmed`: own probes saw it fail."""
         name = f"{member.pool}/{member.policy.name}"
         fields: dict[str, object] = {"member": name, "reason": reason, "confirmed": confirmed}
         if self.mode is not AutomationMode.ENFORCE:
@@ -213,9 +232,12 @@ class Reaction:
     def _ask_when_in_force(self, member: str, edges: list[int], began: float) -> None:
         ordered = _Ordered(member, began, len(edges))
         for dpid in edges:
-            token = next(self._tokens) & 0xFFFFFF
+            token = self._token()
             self._in_force[token] = ordered
             self._barriers.append(Barrier(dpid, token))
+
+    def _token(self) -> int:
+        return next(self._tokens) & 0xFFFFFF
 
     def barriers(self) -> Decisions:
         """Barriers for the ejections just decided: to be sent after the groups changed."""
@@ -223,7 +245,10 @@ class Reaction:
         return barriers
 
     def on_barrier(self, event: BarrierReplied, now: float) -> Decisions:
-        """An ejection is in force on one more switch; on the last one its time is known."""
+        """An ejection is in force on one more switch, on the last one its time is known; or a switch answers for a silence."""
+        doubted = self._doubted.pop(event.token, None)
+        if doubted is not None:
+            return self._on_probed(doubted.result, None, now) if now < doubted.deadline else []
         ordered = self._in_force.pop(event.token, None)
         if ordered is None:
             return []
@@ -240,6 +265,7 @@ class Reaction:
         return [RemoveFlow(dpid, cookie, table_id=Table.AFFINITY) for cookie in cookies]
 
     def readmit(self, member: MemberState, now: float) -> Decisions:
+        """Let a member back in, slowly."""
         name = f"{member.pool}/{member.policy.name}"
         self.services.pools.readmit(member, now)
         return [self.services.ejection_record(member), Announce("readmit", f"{name} is back, slowly", {"member": name})]

@@ -123,5 +123,8 @@ class Routes:
         )
         source = Ct(zone, Table.ROUTE, commit=True, nat=Nat("src", vip_address, HAIRPIN_PORTS))
         yield FlowEntry(Table.ROUTE, 90, itself, Purpose.ROUTE, (source,))
+        # A packet that just had a stage bit set has no mark to match any more; its second translation is known by then.
+        later = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port)
+        yield FlowEntry(Table.ROUTE, 80, later, Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),))
         reply = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, tcp_src=port, ipv4_dst=vip_address)
         yield FlowEntry(Table.TRACK, 20, reply, Purpose.TRACK, (Ct(zone, Table.TRACK, nat=Nat()),))

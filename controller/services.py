@@ -171,6 +171,12 @@ class Services:
         name = self._vip_numbers.name(number)
         return None if name is None else name.partition("@")[0]
 
+    def vip_at(self, number: int) -> tuple[int, int] | None:
+        """(address, port) of the VIP behind a number."""
+        name = self.vip_name(number)
+        vip = self.vips.get(name) if name else None
+        return (int(ipaddress.IPv4Address(vip.address)), vip.port) if vip else None
+
     def vip_number(self, name: str) -> int:
         """The number of a VIP of the policy."""
         return self._vip_numbers.number(self._vip_key(name))[0]
@@ -192,9 +198,9 @@ class Services:
         return list(dict.fromkeys((member.address, member.policy.port) for member in self.pools.members.values()))
 
     def target(self, member: MemberState) -> Target | None:
-        """Where to probe a member; None while it is not known where it lives, or there is no address to ask from."""
+        """Where to probe a member; None while that is not known, its switch is away, or there is no address to ask from."""
         host = self.topology.hosts.get(member.address)
-        if host is None or self.probe_address is None:
+        if host is None or not self.topology.switches[host.dpid].connected or self.probe_address is None:
             return None
         return Target(member.key, host, member.policy.port, self.probe_address)
 

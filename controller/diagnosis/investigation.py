@@ -14,10 +14,11 @@ from controller.diagnosis.features import Feature, client_features, member_featu
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
 from controller.diagnosis.model import Model
 from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
+from controller.diagnosis.ways import Ways
 from controller.pools import MemberState
 from controller.resets import ResetRecord
 from controller.services import Services
-from controller.topology import Endpoint, Topology
+from controller.topology import Endpoint
 
 INTERVAL_S = 0.25
 SCAN_TARGETS = 8
@@ -25,24 +26,18 @@ GUILTY_SHARE = 0.8
 FEWEST = 3
 LEARNING_CONNECTIONS = 0.02
 
-Congested = Callable[[int, int], Endpoint | None]
-"""(dpid, dpid) to the congested port on the way between two switches, None when there is none."""
-
 
 class Investigation:
     """Owns evidence, habits and incidents."""
 
-    def __init__(self, services: Services, topology: Topology, model: Model) -> None:
+    def __init__(self, services: Services, ways: Ways, model: Model) -> None:
         self.services = services
-        self.topology = topology
+        self.ways = ways
+        self.topology = ways.topology
         self.model = model
         self.evidence = Evidence()
         self.incidents = Incidents()
         self.detectors: dict[tuple[str, Pattern], Detector] = {}
-        self.congested: Callable[[MemberState, int | None], tuple[bool | None, str | None]] = lambda _m, _c: (
-            None,
-            None,
-        )
         self._touched_members: set[int] = set()
         self._touched_clients: set[int] = set()
         self._touched_ports: set[Endpoint] = set()
@@ -207,7 +202,7 @@ class Investigation:
     def _attribute(self, state: MemberState, evidence: MemberEvidence, count: int, now: float) -> list[Decision]:
         """Whose fault could it be: a link on the way, one client, or the member itself."""
         client, share = evidence.clients.top(now)
-        congested, link = self.congested(state, client if share >= GUILTY_SHARE else None)
+        congested, link = self._congestion(state, now)
         peers = [peer.number for peer in self.services.pools.of(state.pool) if peer is not state]
         features = member_features(state.number, self.evidence, peers, congested, now)
         if (
@@ -227,6 +222,15 @@ class Investigation:
             ]
             return self._report(Subject(SubjectType.CLIENT, _text(client)), features, count, now)
         return self._report(own, features, count, now)
+
+    def _congestion(self, state: MemberState, now: float) -> tuple[bool | None, str | None]:
+        """Whether a link between the member and those it failed is congested, and which."""
+        member = self.topology.hosts.get(state.address)
+        if member is None:
+            return None, None
+        affected = self.evidence.member(state.number).clients.things()
+        clients = [self.topology.hosts[address] for address in affected if address in self.topology.hosts]
+        return self.ways.congestion(member, clients, now)
 
     # --- incidents -------------------------------------------------------------------------------------------------------------
 
@@ -263,7 +267,7 @@ class Investigation:
         incident = self.incidents.open.get(subject)
         if incident is None:
             peers = [peer.number for peer in self.services.pools.of(member.pool) if peer is not member]
-            features = member_features(member.number, self.evidence, peers, self.congested(member, None)[0], now)
+            features = member_features(member.number, self.evidence, peers, self._congestion(member, now)[0], now)
             diagnosis = self.model.diagnose(features)
             incident = Incident(
                 self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)

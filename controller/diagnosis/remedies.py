@@ -186,7 +186,7 @@ class Remedies:
     def _recover(self, now: float) -> list[Decision]:
         """Additive increase: a tenth of the weight per quiet step."""
         decisions: list[Decision] = []
-        for key, due in [item for item in self._recovering.items() if now >= item[1]]:
+        for key in [key for key, due in self._recovering.items() if now >= due]:
             member = self.services.pools.members.get(key)
             if member is None or member.share >= 1.0:
                 del self._recovering[key]

@@ -87,6 +87,10 @@ class Heavy(Generic[K]):
         heaviest = max(values, key=values.__getitem__)
         return heaviest, values[heaviest] / total
 
+    def things(self) -> list[K]:
+        """What is remembered, in no order."""
+        return list(self._counts)
+
     def share(self, thing: K, now: float) -> float:
         """One thing's share of all that is remembered."""
         total = sum(count.value(now) for count in self._counts.values())

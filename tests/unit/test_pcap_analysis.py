@@ -253,3 +253,13 @@ def test_summary_counts_connections_and_resets_by_server(trace: Trace) -> None:
     by_port = {server.port: server for server in analysis.servers}
     assert (by_port[80].connections, by_port[80].resets, by_port[80].senders) == (2, 1, {"client": 1})
     assert (by_port[81].connections, by_port[81].causes) == (1, {"misconfiguration": 1})
+
+
+def test_connection_that_ignores_a_reset_stays_one_connection(trace: Trace, talk: Talk) -> None:
+    talk.opened().served().disown(talk.client)
+    for _ in range(20):
+        trace.wait(20)
+        talk.send(talk.server, ACK, seq=talk.server.seq - 1)
+        talk.send(talk.client, ACK)
+    talk.disown(talk.server)
+    assert told(trace.record())[:2] == ("client", "post-data")

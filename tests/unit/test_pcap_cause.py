@@ -184,8 +184,8 @@ def test_client_that_gives_up_without_an_answer(trace: Trace, talk: Talk) -> Non
 
 def test_challenge_ack_for_an_older_connection_is_benign(trace: Trace, talk: Talk) -> None:
     talk.send(talk.client, SYN, ack=0)
-    talk.send(talk.server, ACK, ack=123456)
-    talk.disown(talk.client, seq=123456)
+    talk.send(talk.server, ACK, ack=2**31)
+    talk.disown(talk.client, seq=2**31)
     record = trace.record()
     assert record.stage == "post-syn"
     assert record.cause == "benign"
@@ -223,3 +223,41 @@ def test_connection_that_survives_a_forged_reset_is_reported_once(trace: Trace, 
         trace.wait(30)
     talk.abort(talk.client)
     assert len(trace.records()) == 1
+
+
+def test_server_that_cuts_every_connection_is_misconfigured(trace: Trace) -> None:
+    for port in range(40000, 40005):
+        talk = Talk(trace, port=port).opened()
+        talk.abort(talk.server)
+    assert {record.cause for record in trace.records()} == {"misconfiguration"}
+
+
+def test_server_that_cuts_the_same_client_now_and_then_is_overloaded(trace: Trace) -> None:
+    for port in range(40000, 40009):
+        talk = Talk(trace, port=port).opened()
+        if port % 3:
+            talk.served()
+        else:
+            talk.abort(talk.server)
+    assert {record.cause for record in trace.records()} == {"overload"}
+
+
+def test_client_that_leaves_after_much_loss_left_congestion(trace: Trace, talk: Talk) -> None:
+    talk.opened()
+    for _ in range(5):
+        talk.send(talk.client, ACK, REQUEST)
+        talk.send(talk.client, ACK, REQUEST, seq=talk.client.seq - len(REQUEST))
+        talk.send(talk.server, ACK, RESPONSE)
+    talk.send(talk.client, ACK, REQUEST)
+    talk.send(talk.server, ACK)
+    trace.wait(1.5)
+    talk.abort(talk.client)
+    assert trace.record().cause == "congestion"
+
+
+def test_reasons_name_what_speaks_against(trace: Trace) -> None:
+    for port in range(1, 40):
+        Talk(trace, server_port=port).refused()
+    first = trace.records()[0]
+    assert first.reasons[0].startswith("a scan: the client tried 24 or more servers")
+    assert first.reasons[1].startswith("but: the SYN was refused")

@@ -249,6 +249,10 @@ def ether(ethertype: int) -> bytes:
         pytest.param(9, b"\xff\x03\x00\x21", id="PPP"),
         pytest.param(9, b"\x00\x21", id="PPP without address and control"),
         pytest.param(104, b"\x0f\x00\x08\x00", id="Cisco HDLC"),
+        pytest.param(1, ether(48) + b"\xaa\xaa\x03\0\0\0\x08\x00", id="802.3 with SNAP"),
+        pytest.param(10, bytes(13) + b"\xaa\xaa\x03\0\0\0\x08\x00", id="FDDI"),
+        pytest.param(239, b"\x02\0\0\0\x05\0\x0a\0a\0\0\0\x2c\0\x09\0", id="netfilter log"),
+        pytest.param(239, b"\x02\0\0\0\0\x05\0\x0aa\0\0\0\0\x2c\0\x09", id="netfilter log, big-endian"),
     ],
 )
 def test_every_link_type_leads_to_the_same_connection(link: int, header: bytes) -> None:

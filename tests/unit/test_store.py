@@ -113,7 +113,7 @@ for number in range(1, 10_000):
 
 def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
     for _ in range(3):
-        writer = subprocess.Popen(  # noqa: S603
+        writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
