@@ -160,6 +160,16 @@ class Reaction:
             check = check.model_copy(update={"timeout_s": min(check.timeout_s, CONFIRMATION_TIMEOUT_S)})
         return self.prober.start(target, check, now)
 
+    def _doubt(self, result: ProbeResult, now: float) -> Decisions:
+        """Nothing came back: the member's silence, or its switch's? The switch is asked; only its answer makes it the member's."""
+        member = self.services.pools.members.get(result.member)
+        target = self.services.target(member) if member else None
+        if target is None:
+            return []
+        token = self._token()
+        self._doubted[token] = _Doubted(result, now + SWITCH_ANSWER_S)
+        return [Barrier(target.host.dpid, token)]
+
     def _on_probed(self, result: ProbeResult, ttl: int | None, now: float) -> Decisions:
         member = self.services.pools.members.get(result.member)
         if member is None:
@@ -275,7 +285,10 @@ class Reaction:
     def on_tick(self, now: float) -> Decisions:
         """Probes that ran out of time, checks that are due, passive ejections that are over."""
         decisions, results = self.prober.on_tick(now)
-        decisions += [decision for result in results for decision in self._on_probed(result, None, now)]
+        for result in results:
+            silent = result.outcome is Outcome.TIMED_OUT
+            decisions += self._doubt(result, now) if silent else self._on_probed(result, None, now)
+        self._doubted = {token: doubted for token, doubted in self._doubted.items() if now < doubted.deadline}
         for member in self.services.pools.members.values():
             if now >= member.next_probe:
                 decisions += self._check(member, now)
