@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 
-def _patch(framework: str) -> None:
+def patch_hub(framework: str) -> None:
     """Patch the hub before anything else is imported; both frameworks on eventlet."""
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
     os.environ["RYU_HUB_TYPE"] = os.environ["OSKEN_HUB_TYPE"] = "eventlet"
     os.environ["RESETLB_FRAMEWORK"] = framework
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r"ryu\.")
     warnings.filterwarnings("ignore", message=r"(?s).*Eventlet is deprecated")
     import eventlet
     import eventlet.wsgi
@@ -50,7 +51,7 @@ def run(
     log_format: str = "text",
 ) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 ended, 1 failed, 2 invalid input."""
-    _patch(framework)
+    patch_hub(framework)
     _log_to_stderr(log_level, log_format)
     try:
         return _serve(policy, listen, api, state_dir, tuple(ryu_apps))
@@ -135,6 +136,7 @@ def _lldp_key(store: Any, values: dict[str, dict[str, Any]]) -> bytes:
         return bytes.fromhex(known)
     key = secrets.token_bytes(32)
     store.put("secrets", "lldp", key.hex())
+    values.setdefault("secrets", {})["lldp"] = key.hex()
     return key
 
 

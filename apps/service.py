@@ -28,7 +28,7 @@ from controller.diagnosis.incidents import Incident, Subject, SubjectType
 from controller.diagnosis.model import Cause as LikelyCause
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
-from controller.policy import Automation, Policy, PolicyError, Problem
+from controller.policy import Policy, PolicyError, Problem
 from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
@@ -82,14 +82,6 @@ class RunningController:
             for decision in reconcile(dpid, copy, plan.for_switch(dpid)):
                 changes.append({"dpid": f"{dpid:016x}", **_change(decision, before)})
         return changes
-
-    def automation(self) -> Automation:
-        """How far the controller acts by itself."""
-        return self.core.policy.automation
-
-    def set_automation(self, automation: Automation) -> None:
-        """Change it: a change of the policy like any other."""
-        self.apply_policy(self.core.policy.model_copy(update={"automation": automation}))
 
     # --- fabric ----------------------------------------------------------------------------------------------------------------
 

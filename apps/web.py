@@ -9,7 +9,7 @@ import socket
 import eventlet.wsgi
 
 from apps.openflow import hub
-from controller.api.access import bind_refusal
+from controller.api.access import bind_refusal, is_loopback
 from controller.api.app import create_app
 from controller.api.service import Service
 from controller.store import Store
@@ -42,7 +42,8 @@ def _passed_in() -> socket.socket | None:
 
 def serve(sock: socket.socket, service: Service, store: Store) -> None:
     """Serve in the background."""
-    app = create_app(service, store)
+    # Beyond the loopback a token is asked for even when the last one was revoked.
+    app = create_app(service, store, require_tokens=not is_loopback(str(sock.getsockname()[0])))
     hub.spawn(
         eventlet.wsgi.server, sock, app, log=io.StringIO(), log_output=False, max_size=MAX_GREENLETS, socket_timeout=SLOWEST_REQUEST_S,
         debug=False,

@@ -36,6 +36,7 @@ from controller.events import (
 )  # fmt: skip
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.numbering import Numbering
+from controller.paths import Paths
 from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
 from controller.policy import AutomationMode, Policy, Rule
@@ -75,8 +76,9 @@ class Core:
         self.investigation.connection_rate = lambda vip, member: self.counters.rate("handshake", vip, member)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.quarantine = Quarantine()
+        self.paths = Paths(self.topology)
         self.remedies = Remedies(
-            self.services, self.investigation, self.quarantine, self.reaction.eject, self.reaction.readmit
+            self.services, self.investigation, self.quarantine, self.paths, self.reaction.eject, self.reaction.readmit
         )
         self.archive = Archive(self.investigation)
         self.policy = policy or Policy()
@@ -116,8 +118,8 @@ class Core:
         for member, reason in self.reaction.ejected:
             self.remedies.note_ejection(member, reason, now)
         self.reaction.ejected.clear()
-        if self.quarantine.changed:
-            self.quarantine.changed = False
+        if self.quarantine.changed or self.paths.changed:
+            self.quarantine.changed = self.paths.changed = False
             self._stale.update(self.installed)
         if self.services.changed(now):
             self._stale.update(self.installed)
@@ -135,6 +137,7 @@ class Core:
             self.telemetry.next_deadline(now),
             self.investigation.next_deadline(now),
             self.remedies.next_deadline(now),
+            self.paths.next_deadline(now),
         ]
         quarantined = self.quarantine.next_deadline()
         if quarantined is not None:
@@ -260,6 +263,7 @@ class Core:
     def _on_tick(self, _: Tick, now: float) -> list[Decision]:
         decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
+        self.paths.on_tick(set(self.telemetry.congested()), now)
         decisions += self.archive.changes(now)
         decisions += self.telemetry.on_tick(now)
         for dpid, (due, installed) in list(self._arriving.items()):
@@ -327,6 +331,7 @@ class Core:
         settled = {dpid: self.topology.host_ports(dpid, now, SETTLE_S) for dpid in self.topology.switches}
         return Plan(
             topology=self.topology,
+            paths=self.paths,
             services=source.current(now),
             pairs=source.pairs(),
             probed=source.probed(),

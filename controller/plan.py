@@ -10,6 +10,7 @@ from controller import admission, balance, firewall, mirror, tracking
 from controller.balance import Service
 from controller.flows import MeterEntry
 from controller.mirror import Pinned
+from controller.paths import Paths
 from controller.pipeline import METER_RATES
 from controller.policy import Firewall, Rule
 from controller.quarantine import Quarantine
@@ -25,6 +26,7 @@ class Plan:
     """One moment's view of the fabric and the services, asked for switch by switch."""
 
     topology: Topology
+    paths: Paths
     services: list[Service]
     pairs: list[Pinned]
     probed: list[tuple[int, int]]
@@ -47,7 +49,7 @@ class Plan:
         wanted = Wanted()
         wanted.meters = {meter.meter_id: meter for meter in METERS}
         self._admission(wanted, dpid)
-        routes = Routes(self.topology, dpid)
+        routes = Routes(self.paths, dpid)
         wanted.add(routes.entries())
         wanted.add_groups(routes.groups())
         if self.settled_ports[dpid]:

@@ -30,8 +30,9 @@ from controller.flows import (
     match,
 )
 from controller.frames import CONTROLLER_MAC, edge_mac
+from controller.paths import FULL, Paths
 from controller.pipeline import IPV4, KNOWN, TCP, VIP_MASK, VIP_SHIFT, Table
-from controller.topology import Host, Topology
+from controller.topology import Host
 
 TRANSIT, INGRESS, BOUNCED = 0x2000_0000, 0x3000_0000, 0x4000_0000
 HAIRPIN_ZONE = 0x8000
@@ -42,9 +43,10 @@ def _bucket(port: int, actions: tuple[Action, ...], weight: int = 0) -> Bucket:
     return Bucket(actions, weight, watch_port=port)
 
 
-def _spread(group_id: int, ports: list[int], extra: tuple[Action, ...] = ()) -> GroupEntry:
-    """Over all ports that are alive, by hash."""
-    return GroupEntry(group_id, "select", tuple(_bucket(port, (*extra, Output(port)), 100) for port in ports))
+def _spread(group_id: int, shares: dict[int, int], extra: tuple[Action, ...] = ()) -> GroupEntry:
+    """Over all ports that are alive, by hash and share."""
+    buckets = (_bucket(port, (*extra, Output(port)), share) for port, share in shares.items())
+    return GroupEntry(group_id, "select", tuple(buckets))
 
 
 def _first_alive(group_id: int, ports: list[int], others: list[int], back: list[int]) -> GroupEntry:
@@ -58,8 +60,9 @@ def _first_alive(group_id: int, ports: list[int], others: list[int], back: list[
 class Routes:
     """The route table's entries and groups of one switch."""
 
-    def __init__(self, topology: Topology, dpid: int) -> None:
-        self.topology = topology
+    def __init__(self, paths: Paths, dpid: int) -> None:
+        self.paths = paths
+        self.topology = topology = paths.topology
         self.switch = topology.switches[dpid]
         self.zones = {edge: topology.switches[edge].zone for edge in topology.edges() if edge != dpid}
 
@@ -70,8 +73,9 @@ class Routes:
             if not shortest:
                 continue
             if len(shortest) > 1:
-                yield _spread(TRANSIT | zone, shortest)
-                yield _spread(INGRESS | zone, shortest)
+                shares = self.paths.shares(self.switch.dpid, edge, shortest)
+                yield _spread(TRANSIT | zone, shares)
+                yield _spread(INGRESS | zone, shares)
             else:
                 yield _first_alive(TRANSIT | zone, shortest, [], others)
                 yield _first_alive(INGRESS | zone, shortest, others, [])
@@ -82,7 +86,7 @@ class Routes:
         group_id = BOUNCED | came_from << 16 | zone
         rest = [port for port in shortest if port != came_from]
         if len(rest) > 1:
-            return _spread(group_id, rest, (DecTtl(),))
+            return _spread(group_id, dict.fromkeys(rest, FULL), (DecTtl(),))
         return _first_alive(group_id, [], rest + others, [came_from])
 
     def entries(self) -> Iterator[FlowEntry]:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0 done, 1 failed, 2 usage or invalid input."""
     if arguments is None and sys.argv[1:2] == ["run"]:
         # typer imports pydantic, whose objects the hub's patch cannot walk: it has to come before.
-        from apps.main import _patch as patch_hub
+        from apps.main import patch_hub
 
         patch_hub("ryu")
     from controller.cli.app import app

@@ -83,6 +83,11 @@ class Model:
             name: {str(value): dict(causes) for value, causes in values.items()}
             for name, values in table["features"].items()  # type: ignore[attr-defined]
         }
+        for name, values in table.get("lab", {}).items():  # type: ignore[attr-defined]
+            for value, causes in values.items():
+                known = self.counts.setdefault(name, {}).setdefault(str(value), {})
+                for cause, count in causes.items():
+                    known[cause] = known.get(cause, 0.0) + count
         self._totals: dict[tuple[str, Cause], float] = {}
 
     def likelihood(self, feature: Feature, cause: Cause) -> float | None:

@@ -5,7 +5,7 @@
 | misconfiguration | the member is ejected; own probes let it back |
 | overload | the member's weight is halved, then grows back in steps while nothing happens |
 | protocol violation, hostile | the client is quarantined; the member is left alone |
-| congestion | nothing yet but to name the link: paths are the router's |
+| congestion | ways over the link get a small share, if there are others |
 | policy | nothing: the rule or the hop is named |
 | benign | nothing: acting on a benign reset is an error |
 
@@ -22,10 +22,12 @@ from controller.decisions import Announce, Decision
 from controller.diagnosis.incidents import CONFIDENT, Incident, SubjectType
 from controller.diagnosis.investigation import FEWEST, Investigation
 from controller.diagnosis.model import Cause
+from controller.paths import Paths
 from controller.policy import AutomationMode, Policy
 from controller.pools import MemberState
 from controller.quarantine import Quarantine, QuarantineError
 from controller.services import Services
+from controller.topology import Endpoint
 
 EFFECT_S = 6.0
 RECOVERY_STEP_S = 5.0
@@ -43,6 +45,7 @@ class Remedies:
     services: Services
     investigation: Investigation
     quarantine: Quarantine
+    paths: Paths
     eject: Eject
     readmit: Callable[[MemberState, float], list[Decision]]
     mode: AutomationMode = AutomationMode.ENFORCE
@@ -87,6 +90,8 @@ class Remedies:
             return self._cut(incident, now)
         if subject.type is SubjectType.CLIENT and cause in (Cause.PROTOCOL_VIOLATION, Cause.HOSTILE):
             return self._once(incident, "quarantine", now, self._put_away)
+        if subject.type is SubjectType.LINK and cause is Cause.CONGESTION:
+            return self._once(incident, "move-paths", now, self._move_paths)
         return []
 
     def _once(
@@ -148,6 +153,15 @@ class Remedies:
             return []
         incident.note(now, "quarantine", client, f"{entry.id} for {entry.ttl_s} s")
         return decisions
+
+    def _move_paths(self, incident: Incident, now: float) -> list[Decision]:
+        name = incident.subject.id
+        near = _endpoint(name)
+        if not self.paths.demote(near, now):
+            incident.note(now, "move-paths", name, "not done: no better way around it")
+            return []
+        incident.note(now, "move-paths", name, "ways around it get the traffic")
+        return [Announce("paths", f"traffic moves off link {name}", {"link": name, "incident": incident.id})]
 
     # --- what became of it -----------------------------------------------------------------------------------------------------
 
@@ -216,6 +230,8 @@ class Remedies:
                 )
                 decisions += (self.quarantine.remove(entry.id) or []) if entry else []
                 undone |= entry is not None
+            elif taken.action == "move-paths":
+                undone |= self.paths.restore(_endpoint(incident.subject.id))
             elif taken.action == "eject" and member is not None and member.ejection is not None:
                 decisions += self.readmit(member, now)
                 undone = True
@@ -230,3 +246,9 @@ class Remedies:
             *decisions,
             Announce("revert", f"incident {incident.id}: undone by the operator", {"incident": incident.id}),
         ]
+
+
+def _endpoint(link: str) -> Endpoint:
+    """The sending port of a link's name, `dpid:port-dpid:port` or `dpid:port`."""
+    dpid, _, port_no = link.partition("-")[0].partition(":")
+    return int(dpid, 16), int(port_no)
