@@ -114,6 +114,7 @@ class Core:
             self._stale.update(self.installed)
             if self.discovery.topology_changed:
                 self.telemetry.topology_changed()
+                decisions = decisions + self._find_members(now)
             self.discovery.topology_changed = self.discovery.hosts_changed = False
         for member, reason in self.reaction.ejected:
             self.remedies.note_ejection(member, reason, now)
@@ -236,8 +237,9 @@ class Core:
 
     def _on_rejected(self, event: PacketSeen, now: float) -> list[Decision]:
         answer, sender = reject(event, self.topology)
-        if sender is not None:
-            self.investigation.add_own_reject(self._rule_of(event), sender.ip, now)
+        rule = self._rule_of(event)
+        if sender is not None and rule is not None:
+            self.investigation.add_own_reject(rule, sender.ip, now)
         return answer
 
     def _on_unknown_station(self, event: PacketSeen, now: float) -> list[Decision]:
@@ -252,11 +254,11 @@ class Core:
             self._after.append(SendPacket(event.dpid, frame, (Output(TO_TABLE),), in_port))
         return learnt
 
-    def _rule_of(self, event: PacketSeen) -> str:
-        """The rule whose entry sent the packet up."""
+    def _rule_of(self, event: PacketSeen) -> str | None:
+        """The rule whose entry sent the packet up; None when it was no rule."""
         wanted = self.wanted.get(event.dpid)
         entry = wanted.flows.get(event.cookie) if wanted else None
-        return entry.counts[1] if entry is not None and entry.counts else firewall.DEFAULT_ID
+        return entry.counts[1] if entry is not None and entry.counts and entry.counts[0] == "rule" else None
 
     # --- time ------------------------------------------------------------------------------------------------------------------
 
@@ -336,6 +338,7 @@ class Core:
             pairs=source.pairs(),
             probed=source.probed(),
             probe_address=source.probe_address,
+            cut=source.cut(now),
             settled_ports=settled,
             quarantine=self.quarantine,
             firewall=(policy or self.policy).firewall,

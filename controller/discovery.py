@@ -267,14 +267,18 @@ class Discovery:
         ]
         if len(self._asked) > MAX_QUESTIONS:
             self._asked = {ip: when for ip, when in self._asked.items() if now - when < QUESTION_INTERVAL_S}
+        ports = {
+            switch.dpid: tuple(Output(port) for port in self.topology.host_ports(switch.dpid, now, SETTLE_S))
+            for switch in self.topology.switches.values()
+            if switch.connected
+        }
+        if not any(ports.values()):
+            return []
         asked: list[Decision] = []
         for address in due[:MAX_QUESTIONS]:
             self._asked[address] = now
             frame = frames.arp_question(address)
-            for switch in self.topology.switches.values():
-                ports = self.topology.host_ports(switch.dpid, now, SETTLE_S) if switch.connected else []
-                if ports:
-                    asked.append(SendPacket(switch.dpid, frame, tuple(Output(port) for port in ports)))
+            asked += [SendPacket(dpid, frame, outputs) for dpid, outputs in ports.items() if outputs]
         return asked
 
     # --- time ------------------------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ class Plan:
     probed: list[tuple[int, int]]
     """(address, port) of every member."""
     probe_address: int | None
+    cut: list[int]
+    """Numbers of members whose open connections are being ended."""
     settled_ports: dict[int, list[int]]
     """Host ports by switch."""
     quarantine: Quarantine
@@ -73,6 +75,7 @@ class Plan:
         wanted.add(admission.neighbours(self.vip_addresses, self._others(self.topology.hosts.values())))
         wanted.add([tracking.track(switch.zone)])
         wanted.add(tracking.admit(switch.zone, self.vip_addresses))
+        wanted.add(tracking.end_connections(self.cut))
         wanted.add(firewall.entries(self.firewall, self.rules))
         wanted.meters |= {meter.meter_id: meter for meter in firewall.meters(self.rules)}
         wanted.add(mirror.watch(switch.zone, self.pairs))

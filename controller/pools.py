@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.health import MemberKey
-from controller.policy import AdminState, Policy, Pool
+from controller.policy import AdminState, OnDown, Policy, Pool
 from controller.policy import Member as MemberPolicy
 
 EJECTION_CAP_S = 300.0
@@ -61,6 +61,7 @@ class MemberState:
     share: float = 1.0
     """Of its weight: less while it is overloaded."""
     agent_state: str = "up"
+    draining_since: float | None = None
 
     @property
     def key(self) -> MemberKey:
@@ -113,6 +114,14 @@ class Pools:
         settings = self.settings.get(pool)
         for member in settings.members if settings else ():
             yield self.members[pool, member.name]
+
+    def is_cut(self, member: MemberState, now: float) -> bool:
+        """Whether its open connections are ended: a drain that took too long, or a death that the pool does not wait out."""
+        settings = self.settings[member.pool]
+        if member.draining_since is not None and now - member.draining_since >= settings.drain_timeout_s:
+            return True
+        dead = member.ejection is not None and member.ejection.confirmed
+        return dead and settings.on_down is OnDown.RESET
 
     def may_eject(self, member: MemberState) -> bool:
         """Whether one more may go: checked after the prospective ejection, never the last that accepts new connections."""

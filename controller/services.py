@@ -13,7 +13,7 @@ from controller.health import MemberKey, Target
 from controller.mirror import Pinned
 from controller.numbering import Numbering
 from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, mark
-from controller.policy import Policy, Vip
+from controller.policy import AdminState, Policy, Vip
 from controller.pools import SLOW_START_STEPS, Ejection, Health, MemberState, Pools
 from controller.topology import Topology
 from controller.tracking import PickUp
@@ -31,7 +31,8 @@ class Services:
         self._vip_numbers = vips
         self._by_number: dict[int, MemberState] = {}
         self._ejections: dict[str, object] = {}
-        self._shown: list[Service] = []
+        self._drains: dict[str, object] = {}
+        self._shown: tuple[list[Service], list[int]] = [], []
 
     # --- what changes it -------------------------------------------------------------------------------------------------------
 
@@ -40,6 +41,7 @@ class Services:
         self._member_numbers.restore(values.get("members", {}))
         self._vip_numbers.restore(values.get("vips", {}))
         self._ejections = dict(values.get("ejections", {}))
+        self._drains = dict(values.get("drains", {}))
 
     def apply(self, policy: Policy, now: float) -> list[Decision]:
         """Take a policy. Members that stay the same server keep their health, ejection and number."""
@@ -63,6 +65,7 @@ class Services:
         self.pools.apply(policy, numbers, addresses)
         self._by_number = {member.number: member for member in self.pools.members.values()}
         self._readopt_ejections()
+        recorded += self._note_drains(now)
         address = policy.probe_address or next((vip.address for vip in self.vips.values()), None)
         self.probe_address = None if address is None else int(ipaddress.IPv4Address(address))
         return recorded
@@ -82,6 +85,21 @@ class Services:
                 member.ejections = member.ejection.count
                 member.health = Health.DOWN
         self._ejections = {}
+
+    def _note_drains(self, now: float) -> list[Decision]:
+        """When each drain began, so that it ends in time whoever restarts in between."""
+        recorded: list[Decision] = []
+        for member in self.pools.members.values():
+            name, since = f"{member.pool}/{member.policy.name}", member.draining_since
+            if member.policy.admin_state is not AdminState.DRAINING:
+                member.draining_since = None
+            elif since is None:
+                known = self._drains.get(name)
+                member.draining_since = float(known) if isinstance(known, (int, float)) else now
+            if member.draining_since != since:
+                recorded.append(Persist("drains", name, member.draining_since))
+        self._drains = {}
+        return recorded
 
     def on_load(self, event: LoadReported, now: float) -> list[Decision]:
         """What a member's agent says: its state gates new connections at once."""
@@ -107,9 +125,12 @@ class Services:
         return []
 
     def next_deadline(self, now: float) -> float:
-        """When a slow start takes its next step."""
+        """When a slow start takes its next step, or a drain ends."""
         due = [now + 60.0]
         for member in self.pools.members.values():
+            timeout_s = self.pools.settings[member.pool].drain_timeout_s
+            if member.draining_since is not None and now < member.draining_since + timeout_s:
+                due.append(member.draining_since + timeout_s)
             if member.slow_start_from is not None:
                 step = self.pools.settings[member.pool].slow_start_s / SLOW_START_STEPS
                 due.append(member.slow_start_from + step * member.slow_start_step(now, step * SLOW_START_STEPS))
@@ -145,12 +166,16 @@ class Services:
         return Service(number, address, vip.port, tuple(choices), settings.redispatch, vip.affinity_timeout_s)
 
     def changed(self, now: float) -> bool:
-        """Whether `current` differs from when this was last asked."""
-        current = self.current(now)
-        if current == self._shown:
+        """Whether `current` or `cut` differs from when this was last asked."""
+        shown = self.current(now), self.cut(now)
+        if shown == self._shown:
             return False
-        self._shown = current
+        self._shown = shown
         return True
+
+    def cut(self, now: float) -> list[int]:
+        """Numbers of the members whose open connections are being ended."""
+        return [member.number for member in self.pools.members.values() if self.pools.is_cut(member, now)]
 
     def service(self, number: int, now: float) -> Service | None:
         """The VIP with this number in `ct_mark`."""

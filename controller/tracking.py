@@ -21,8 +21,10 @@ from controller.pipeline import (
     IPV4,
     KNOWN,
     MARK_ALL,
+    MEMBER_MASK,
     NEW,
     REL,
+    RPL,
     RST,
     SYN,
     TCP,
@@ -102,6 +104,16 @@ def admit(zone: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
     yield from _known_connections()
     yield from _from_hosts(vips)
     yield from _from_fabric(zone)
+
+
+def end_connections(members: Iterable[int]) -> Iterator[FlowEntry]:
+    """Connections pinned to these members are over: what their clients send next is answered with a RST by the controller."""
+    for member in members:
+        pinned = (KNOWN | member, KNOWN | MEMBER_MASK)
+        state: dict[str, int | MaskedValue] = {"eth_type": IPV4, "ip_proto": TCP, "ct_mark": pinned}
+        asked = match(**state, ct_state=(EST, EST | RPL))
+        yield FlowEntry(Table.FIREWALL, 112, asked, Purpose.REJECTED, (Punt(Meter.FIREWALL),), counts=("ended", str(member)))
+        yield FlowEntry(Table.FIREWALL, 111, match(**state, ct_state=(EST, EST)), Purpose.FIREWALL)
 
 
 class PickUp(NamedTuple):
