@@ -43,7 +43,6 @@ class Discovery:
     hosts_changed: bool = False
     answers: list[Decision] = field(default_factory=list)
     """What may go out once the flows to the hosts just learnt are in force."""
-    _link_seen: dict[Endpoint, float] = field(default_factory=dict)
     _settling: dict[Endpoint, float] = field(default_factory=dict)
     _next_lldp: dict[Endpoint, float] = field(default_factory=dict)
     _lldp_sent: dict[Endpoint, int] = field(default_factory=dict)
@@ -145,7 +144,7 @@ class Discovery:
             or dpid not in self.topology.switches
         ):
             return []
-        self._link_seen[source] = now
+        self.topology.crossed[source] = now
         if self.topology.links.get(source) == here:
             return []
         self.topology.links[source] = here
@@ -160,20 +159,20 @@ class Discovery:
 
     def _forget_link(self, endpoint: Endpoint) -> list[Decision]:
         far = self.topology.links.pop(endpoint, None)
-        self._link_seen.pop(endpoint, None)
+        self.topology.crossed.pop(endpoint, None)
         if far is None:
             return []
         self._changed_links()
         return [_link_record(endpoint, None)]
 
     def _expire_links(self, now: float) -> list[Decision]:
-        """Links that LLDP no longer crosses. A switch that is away is not asked, so its links are kept: it still forwards."""
+        """Links that nothing of ours crosses any more. A switch that is away is not asked, so its links are kept: it still forwards."""
         gone: list[Decision] = []
         for source, here in list(self.topology.links.items()):
             both = self.topology.switches[source[0]].connected and self.topology.switches[here[0]].connected
             if not both:
-                self._link_seen[source] = now
-            elif now - self._link_seen.setdefault(source, now) > LINK_TIMEOUT_S:
+                self.topology.crossed[source] = now
+            elif now - self.topology.crossed.setdefault(source, now) > LINK_TIMEOUT_S:
                 gone += self._forget_link(source)
         return gone
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 
 from controller.channels import ANSWER_S, Channels, midmean
 from controller.decisions import Decision, SendPacket
@@ -19,7 +20,7 @@ from controller.schedule import Schedule
 from controller.topology import Endpoint, Topology
 
 IDLE_PROBES_PER_S = 100.0
-IDLE_INTERVAL_S = 1.0
+IDLE_INTERVAL_S = 0.25
 FAST_PROBES_PER_S = 300.0
 FAST_RATE = 100.0
 """Probes per second on one suspected direction: after 20 s the standard error of a loss of 20 % is below 1 point."""
@@ -28,8 +29,10 @@ FAST_S = 15.0
 CAPACITY_SHARE = 0.01
 PROBE_BITS = 84 * 8
 """A probe with preamble, gap and FCS (IEEE 802.3)."""
-GRAIN_S = 0.05
-"""Probes go out in bursts this far apart: each burst costs a turn of the whole core."""
+SHORTEST_GRAIN_S, LONGEST_GRAIN_S = 0.02, 0.05
+GRAIN_PER_DIRECTION_S = 25e-6
+"""Probes go out in bursts so far apart: a turn of the whole core costs more the larger the fabric is, and a full queue that has room for
+one probe of a burst only would seem to lose more than it does, so bursts are as short as can be afforded."""
 FIRST_AFTER_S = 1.0
 """A new link is not probed before the far switch had time to take the entry that punts probes."""
 ROUND_S = 1.0
@@ -98,6 +101,10 @@ class Prober:
         """Between two probes of a direction that nothing is suspected of."""
         return max(IDLE_INTERVAL_S, len(self._directions) / IDLE_PROBES_PER_S)
 
+    @property
+    def _grain_s(self) -> float:
+        return min(LONGEST_GRAIN_S, max(SHORTEST_GRAIN_S, GRAIN_PER_DIRECTION_S * len(self._directions)))
+
     def suspect(self, near: Endpoint, now: float) -> None:
         """Probe this direction fast for a while."""
         direction = self._directions.get(near)
@@ -106,7 +113,7 @@ class Prober:
         direction.suspected_until = now + FAST_S
         if near not in self._fast:
             self._fast.add(near)
-            direction.next_send = min(direction.next_send, now + GRAIN_S)
+            direction.next_send = min(direction.next_send, now + self._grain_s)
             self._turns.set(near, direction.next_send)
 
     def suspected(self, near: Endpoint) -> bool:
@@ -117,12 +124,14 @@ class Prober:
 
     def on_tick(self, now: float) -> list[Decision]:
         """Count what should have arrived by now, and send the probes that are due."""
-        if now - max(self._turns.next(), self._last_turn + GRAIN_S) > LATE_S:
+        if now - max(self._turns.next(), self._last_turn + self._grain_s) > LATE_S:
             # The controller itself was held up: probes may wait unread. What is missing is not lost yet.
             self._settle_after = now + ANSWER_S
         self._last_turn = now
         sent: list[Decision] = []
-        for near in self._turns.pop_due(now):
+        # Many that are due at once (a whole fabric under suspicion) take their turns over the next moments.
+        at_most = ceil((IDLE_PROBES_PER_S + FAST_PROBES_PER_S) * self._grain_s)
+        for near in self._turns.pop_due(now, at_most):
             direction = self._directions[near]
             self._settle(near, direction, now)
             if now >= direction.next_send:
@@ -134,7 +143,7 @@ class Prober:
 
     def next_deadline(self) -> float:
         """When `on_tick` has something to do next."""
-        return max(self._turns.next(), self._last_turn + GRAIN_S)
+        return max(self._turns.next(), self._last_turn + self._grain_s)
 
     def _rate(self, near: Endpoint, direction: _Direction, now: float) -> float:
         if near in self._fast and now >= direction.suspected_until:
@@ -146,8 +155,8 @@ class Prober:
 
     def _send(self, near: Endpoint, direction: _Direction, now: float) -> list[SendPacket]:
         rate = self._rate(near, direction, now)
-        count = max(1, round(rate * GRAIN_S))
-        direction.next_send = max(direction.next_send, now - GRAIN_S) + count / rate
+        count = max(1, round(rate * self._grain_s))
+        direction.next_send = max(direction.next_send, now - self._grain_s) + count / rate
         if not self._connected(near, direction):
             direction.rounds.clear()
             return []
@@ -177,6 +186,8 @@ class Prober:
         direction = self._directions.get((probe.dpid, probe.port_no))
         if direction is None or direction.far != (dpid, in_port):
             return
+        # A link so congested that it loses LLDP is a link all the same.
+        self.topology.crossed[probe.dpid, probe.port_no] = now
         for around in direction.rounds:
             bit = 1 << max(0, probe.seq - around.first)
             if around.first <= probe.seq < around.first + around.sent and not around.arrived & bit:

@@ -41,10 +41,10 @@ class Schedule(Generic[Key]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else float("inf")
 
-    def pop_due(self, now: float) -> list[Key]:
-        """Take out every key that is due, in order of time."""
+    def pop_due(self, now: float, at_most: int | None = None) -> list[Key]:
+        """Take out the keys that are due, in order of time, no more than `at_most`; the rest stays due."""
         taken: list[Key] = []
-        while self.next() <= now:
+        while self.next() <= now and len(taken) != at_most:
             key = heapq.heappop(self._heap)[1]
             del self._due[key]
             taken.append(key)

@@ -51,6 +51,8 @@ class Topology:
     def __init__(self) -> None:
         self.switches: dict[int, Switch] = {}
         self.links: dict[Endpoint, Endpoint] = {}
+        self.crossed: dict[Endpoint, float] = {}
+        """When LLDP or a probe of ours last came across each direction."""
         self.hosts: dict[int, Host] = {}
         self._distances = lru_cache(maxsize=4096)(self._distances_to)
 
