@@ -85,6 +85,9 @@ class Core:
         self.installed: dict[int, Installed] = {}
         self.wanted: dict[int, Wanted] = {}
         self._stale: set[int] = set()
+        """Switches for which something changed beside the members' shares."""
+        self._members_moved = False
+        self._fixed: dict[int, Wanted] = {}
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
@@ -116,14 +119,14 @@ class Core:
                 self.telemetry.topology_changed()
                 decisions = decisions + self._find_members(now)
             self.discovery.topology_changed = self.discovery.hosts_changed = False
+            self.services.pools.touch()
         for member, reason in self.reaction.ejected:
             self.remedies.note_ejection(member, reason, now)
         self.reaction.ejected.clear()
         if self.quarantine.changed or self.paths.changed:
             self.quarantine.changed = self.paths.changed = False
             self._stale.update(self.installed)
-        if self.services.changed(now):
-            self._stale.update(self.installed)
+        self._members_moved |= self.services.changed(now)
         after = self._after + self.discovery.answers + self.reaction.barriers()
         self._after, self.discovery.answers = [], []
         return decisions + self._bring_up_to_date(now) + after
@@ -338,6 +341,7 @@ class Core:
             pairs=source.pairs(),
             probed=source.probed(),
             probe_address=source.probe_address,
+            hairpins=source.hairpins(),
             cut=source.cut(now),
             settled_ports=settled,
             quarantine=self.quarantine,
@@ -347,12 +351,16 @@ class Core:
 
     def _bring_up_to_date(self, now: float) -> list[Decision]:
         """Reconcile the switches that something changed for."""
-        if not self._stale:
+        due = self._stale | (self.installed.keys() if self._members_moved else set())
+        if not due:
             return []
         plan = self.plan(now)
         decisions: list[Decision] = []
-        for dpid in sorted(self._stale):
-            wanted = self.wanted[dpid] = plan.for_switch(dpid)
+        for dpid in sorted(due):
+            if dpid in self._stale:
+                self._fixed[dpid] = plan.fixed(dpid)
+            wanted = self.wanted[dpid] = self._fixed[dpid].with_also(plan.moving(dpid))
             decisions += reconcile(dpid, self.installed[dpid], wanted)
         self._stale.clear()
+        self._members_moved = False
         return decisions

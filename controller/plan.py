@@ -16,6 +16,7 @@ from controller.policy import Firewall, Rule
 from controller.quarantine import Quarantine
 from controller.reconcile import Wanted
 from controller.routes import Routes
+from controller.services import Hairpin
 from controller.topology import Host, Topology
 
 METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items())
@@ -32,6 +33,7 @@ class Plan:
     probed: list[tuple[int, int]]
     """(address, port) of every member."""
     probe_address: int | None
+    hairpins: list[Hairpin]
     cut: list[int]
     """Numbers of members whose open connections are being ended."""
     settled_ports: dict[int, list[int]]
@@ -48,6 +50,10 @@ class Plan:
 
     def for_switch(self, dpid: int) -> Wanted:
         """Everything the switch shall have."""
+        return self.fixed(dpid).with_also(self.moving(dpid))
+
+    def fixed(self, dpid: int) -> Wanted:
+        """What follows from the fabric and the policy: dear to compute, and seldom anew."""
         wanted = Wanted()
         wanted.meters = {meter.meter_id: meter for meter in METERS}
         self._admission(wanted, dpid)
@@ -56,6 +62,16 @@ class Plan:
         wanted.add_groups(routes.groups())
         if self.settled_ports[dpid]:
             self._edge(wanted, dpid, routes)
+        return wanted
+
+    def moving(self, dpid: int) -> Wanted:
+        """What follows from how the members do: it changes within milliseconds of a reset."""
+        wanted = Wanted()
+        if self.settled_ports[dpid]:
+            zone = self.topology.switches[dpid].zone
+            wanted.add(tracking.end_connections(self.cut))
+            wanted.add(balance.entries(zone, self.services))
+            wanted.add_groups(balance.group(zone, service) for service in self.services if service.choices)
         return wanted
 
     def _admission(self, wanted: Wanted, dpid: int) -> None:
@@ -75,12 +91,9 @@ class Plan:
         wanted.add(admission.neighbours(self.vip_addresses, self._others(self.topology.hosts.values())))
         wanted.add([tracking.track(switch.zone)])
         wanted.add(tracking.admit(switch.zone, self.vip_addresses))
-        wanted.add(tracking.end_connections(self.cut))
         wanted.add(firewall.entries(self.firewall, self.rules))
         wanted.meters |= {meter.meter_id: meter for meter in firewall.meters(self.rules)}
         wanted.add(mirror.watch(switch.zone, self.pairs))
-        wanted.add(balance.entries(switch.zone, self.services))
-        wanted.add_groups(balance.group(switch.zone, service) for service in self.services if service.choices)
         self._members(wanted, {host.ip: host for host in local}, routes)
 
     def _others(self, hosts: Iterable[Host]) -> list[Host]:
@@ -91,7 +104,6 @@ class Plan:
             wanted.add(
                 admission.probe_answers(local[ip], port, self.probe_address) for ip, port in self.probed if ip in local
             )
-        for service in self.services:
-            for choice in service.choices:
-                if choice.address in local:
-                    wanted.add(routes.hairpin(local[choice.address], choice.port, service.address, service.number))
+        for way in self.hairpins:
+            if way.member in local:
+                wanted.add(routes.hairpin(local[way.member], way.port, way.vip_address, way.vip))

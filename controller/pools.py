@@ -93,6 +93,12 @@ class Pools:
 
     settings: dict[str, Pool] = field(default_factory=dict)
     members: dict[MemberKey, MemberState] = field(default_factory=dict)
+    version: int = 0
+    """Goes up with everything that can change who gets new connections."""
+
+    def touch(self) -> None:
+        """Something outside changed who can get new connections."""
+        self.version += 1
 
     def apply(self, policy: Policy, number_of: dict[MemberKey, int], address_of: dict[MemberKey, int]) -> None:
         """Take a policy; a member that stays the same server keeps what is known of it."""
@@ -108,6 +114,7 @@ class Pools:
                 else:
                     kept[key] = MemberState(pool_name, member, number_of[key], address_of[key])
         self.members = kept
+        self.touch()
 
     def of(self, pool: str) -> Iterator[MemberState]:
         """A pool's members in the policy's order."""
@@ -142,6 +149,7 @@ class Pools:
         member.health = Health.DOWN
         member.successes = 0
         member.healthy_since = None
+        self.touch()
 
     def readmit(self, member: MemberState, now: float) -> None:
         """Let a member back in, slowly."""
@@ -149,6 +157,7 @@ class Pools:
         member.health = Health.DEGRADED
         member.slow_start_from = member.healthy_since = now
         member.failures = 0
+        self.touch()
 
     def cut(self, member: MemberState) -> bool:
         """Multiplicative decrease; False at the bottom."""
@@ -156,11 +165,13 @@ class Pools:
             return False
         member.share = max(SMALLEST_SHARE, member.share / 2)
         member.health = Health.DEGRADED
+        self.touch()
         return True
 
-    def grow(self, member: MemberState) -> None:
-        """Additive increase by a tenth."""
-        member.share = min(1.0, round(member.share + 0.1, 3))
+    def grow(self, member: MemberState, by: float = 0.1) -> None:
+        """Additive increase, by a tenth of the weight."""
+        member.share = min(1.0, round(member.share + by, 3))
+        self.touch()
         if member.share >= 1.0 and member.ejection is None:
             member.health = Health.UP
 

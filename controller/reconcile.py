@@ -44,6 +44,10 @@ class Wanted:
         """Want these groups."""
         self.groups.update((group.group_id, group) for group in groups)
 
+    def with_also(self, other: Wanted) -> Wanted:
+        """Both together, as a new one."""
+        return Wanted({**self.flows, **other.flows}, {**self.groups, **other.groups}, {**self.meters, **other.meters})
+
 
 def reconcile(dpid: int, installed: Installed, wanted: Wanted) -> list[SwitchDecision]:
     """The decisions that turn `installed` into `wanted`; `installed` is updated as if they had been carried out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from controller.balance import Choice, Service
 from controller.decisions import Announce, Decision, Persist
@@ -17,6 +18,15 @@ from controller.policy import AdminState, Policy, Vip
 from controller.pools import SLOW_START_STEPS, Ejection, Health, MemberState, Pools
 from controller.topology import Topology
 from controller.tracking import PickUp
+
+
+class Hairpin(NamedTuple):
+    """A member's own address and port, and a VIP (address, number) that leads there."""
+
+    member: int
+    port: int
+    vip_address: int
+    vip: int
 
 
 class Services:
@@ -33,6 +43,10 @@ class Services:
         self._ejections: dict[str, object] = {}
         self._drains: dict[str, object] = {}
         self._shown: tuple[list[Service], list[int]] = [], []
+        self._shown_version = -1
+        self._computed: list[Service] = []
+        self._computed_version = -1
+        self._computed_until = 0.0
 
     # --- what changes it -------------------------------------------------------------------------------------------------------
 
@@ -108,6 +122,7 @@ class Services:
             return []
         changed = member.agent_state != event.state
         member.load, member.agent_state = event.load, event.state
+        self.pools.touch()
         text = f"{event.pool}/{event.member} reports {event.state}"
         return (
             [Announce("member", text, {"member": f"{event.pool}/{event.member}", "agent": event.state})]
@@ -149,7 +164,10 @@ class Services:
 
     def current(self, now: float) -> list[Service]:
         """Every VIP with the members that new connections may get at this moment."""
-        return [self._service(name, vip, now) for name, vip in self.vips.items()]
+        if self._computed_version != self.pools.version or now >= self._computed_until:
+            self._computed = [self._service(name, vip, now) for name, vip in self.vips.items()]
+            self._computed_version, self._computed_until = self.pools.version, self.next_deadline(now)
+        return self._computed
 
     def _service(self, name: str, vip: Vip, now: float) -> Service:
         settings = self.pools.settings[vip.pool]
@@ -167,7 +185,10 @@ class Services:
 
     def changed(self, now: float) -> bool:
         """Whether `current` or `cut` differs from when this was last asked."""
+        if self._shown_version == self.pools.version and now < self._computed_until:
+            return False
         shown = self.current(now), self.cut(now)
+        self._shown_version = self.pools.version
         if shown == self._shown:
             return False
         self._shown = shown
@@ -210,6 +231,14 @@ class Services:
         """Every (VIP, member) whose resets are counted apart."""
         return [
             Pinned(self.vip_number(name), member.number, name, member.policy.name)
+            for name, vip in self.vips.items()
+            for member in self.pools.of(vip.pool)
+        ]
+
+    def hairpins(self) -> list[Hairpin]:
+        """Every way a member can reach itself."""
+        return [
+            Hairpin(member.address, member.policy.port, int(ipaddress.IPv4Address(vip.address)), self.vip_number(name))
             for name, vip in self.vips.items()
             for member in self.pools.of(vip.pool)
         ]

@@ -236,7 +236,7 @@ class Remedies:
                 decisions += self.readmit(member, now)
                 undone = True
             elif taken.action == "cut-weight" and member is not None and member.share < 1.0:
-                member.share = 1.0
+                self.services.pools.grow(member, by=1.0)
                 undone = True
         if not undone:
             return None
