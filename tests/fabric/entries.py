@@ -5,26 +5,22 @@ from typing import NamedTuple
 
 from bed import Bed
 
-from controller.flows import Purpose
-
-_COMES_AND_GOES = {f"{purpose:x}" for purpose in (Purpose.HELD, Purpose.AFFINITY)}
 _COUNTERS = re.compile(r" (?:n_packets|n_bytes|idle_age)=\d+,")
 
 
 class Entry(NamedTuple):
-    """One flow entry: how long it has been there, and what it is."""
+    """One flow entry: how long it has been there, and its text without counters."""
 
     duration_s: float
     text: str
 
 
 def entries_of(bed: Bed) -> dict[str, Entry]:
-    """Every switch's entries by switch, table and cookie; without those that expire by themselves."""
+    """Every switch's entries by what they are; without those that expire by themselves."""
     found = {}
     for switch in bed.fabric.switch_names:
         for line in bed.fabric.dump_flows(switch):
-            cookie = re.search(r"cookie=0x([0-9a-f]+)", line)[1]
-            if cookie[:-14] in _COMES_AND_GOES:
+            if "_timeout=" in line:
                 continue
             duration_s = float(re.search(r"duration=([\d.]+)s", line)[1])
             text = _COUNTERS.sub("", re.sub(r"duration=[\d.]+s, ", "", line))

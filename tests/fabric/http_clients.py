@@ -3,16 +3,21 @@
     python http_clients.py '{"mode": "open", "address": "10.0.0.100", "port": 80, "rate": 100}'
 
 They start after printing one line, run until stdin ends, and print their report as JSON. `open` opens new connections
-at a fixed rate whatever becomes of them, only `count` of them if that is given; `keep` keeps `count` connections and
+at a fixed rate whatever becomes of them, only `count` of them if that is given, and resets them once they are open if
+`abort` is; `keep` keeps `count` connections and
 asks on each every `interval_s`.
 """
 
 import asyncio
 import json
+import socket
+import struct
 import sys
 import time
 from typing import Any
 
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER of zero seconds, socket(7)."""
 REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\n%s\r\n"
 
 
@@ -61,6 +66,9 @@ class Clients:
             async with asyncio.timeout(self.timeout_s):
                 reader, writer = await asyncio.open_connection(*self.to)
                 seen["connect_ms"] = (time.monotonic() - began) * 1000
+                if self.order.get("abort"):
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+                    return
                 writer.write(REQUEST % b"Connection: close\r\n")
                 seen["member"] = await answer(reader)
         except (OSError, EOFError, TimeoutError) as error:

