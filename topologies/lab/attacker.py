@@ -41,11 +41,11 @@ def paced(rate: float, dice: random.Random) -> Iterator[None]:
 
 
 def garbage(target: str, port: int, rate: float, seed: int) -> None:
-    """Connects and sends what is no HTTP: noise, other protocols, broken requests."""
+    """Connects and sends what the service does not speak: noise, other protocols, broken requests."""
     dice = random.Random(seed)
     openings: tuple[Callable[[], bytes], ...] = (
         lambda: dice.randbytes(dice.randint(20, 400)) + b"\r\n\r\n",
-        lambda: b"\x16\x03\x01\x02\x00\x01\x00" + dice.randbytes(200),
+        lambda: b"\x16\x03\x01\x00\xc8" + dice.randbytes(300),
         lambda: b"GET /\x00\x01 HTTP/1.1\r\nHost lab\r\n\r\n",
         lambda: b"EHLO lab.example\r\n\r\n",
     )

@@ -8,6 +8,7 @@ Into DIR go the ground truth, the result and (unless --no-recording) the recordi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from topologies.lab.scenario import Cause
 from topologies.sandbox import Sandbox, SandboxUnavailableError
 
 RUN_TIMEOUT_S = 120.0
+ATTEMPTS = 3
 Result = dict[str, Any]
 
 
@@ -72,7 +74,7 @@ def play_all(
     folder.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
     with ThreadPoolExecutor(jobs) as pool:
-        playing = {pool.submit(play, run, folder, framework=framework, record=record): run for run in runs}
+        playing = {pool.submit(_play_again, run, folder, framework, record): run for run in runs}
         for done, future in enumerate(as_completed(playing), 1):
             run = playing[future]
             try:
@@ -85,6 +87,14 @@ def play_all(
                 raise
             tell(f"[{done}/{len(runs)}] {run.name} {run.seed}: {said}")
     return results
+
+
+def _play_again(run: Run, folder: Path, framework: str, record: bool) -> Result:
+    """A run that came to no result is tried again: on a busy machine the service may not be well before the fault."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(RunFailedError):
+            return play(run, folder, framework=framework, record=record)
+    return play(run, folder, framework=framework, record=record)
 
 
 def summary(result: Result) -> str:

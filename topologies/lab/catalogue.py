@@ -35,12 +35,18 @@ _SCANNING = Expected(Cause.HOSTILE, Action.QUARANTINE)
 _FORGING = Expected(Cause.HOSTILE, Action.DROP_FORGED)
 _HARMLESS = Expected(Cause.BENIGN, Action.NONE)
 
-_QUEUE = {"workers": WholeBetween(2, 8), "backlog": WholeBetween(4, 16), "capacity": Between(0.2, 0.6)}
+_QUEUE = {"workers": WholeBetween(2, 8), "backlog": WholeBetween(24, 48), "capacity": Between(0.2, 0.6)}
 _BURSTS = {"burst": WholeBetween(8, 24)}
 _LINK = {"topology": OneOf(("leafspine",)), "link_mbit": Between(12, 50), "bulk": Between(1.3, 2.5)}
-_IMPATIENT = {"timeout_s": Between(0.25, 0.8)}
-_SURGE = {"surge": Between(2.0, 4.0), "headroom": Between(1.2, 1.8), "pause_s": Between(0.1, 0.5)}
+_IMPATIENT = {"timeout_s": Between(0.35, 0.9)}
+_SURGE = {
+    "rate": Between(40, 80),
+    "surge": Between(2.5, 4.0),
+    "headroom": Between(1.5, 1.9),
+    "pause_s": Between(0.4, 0.8),
+}
 _TWO_REQUESTS = {"requests": 2, "pause_s": "pause_s"}
+_THREE_REQUESTS = {"requests": 3, "pause_s": "pause_s"}
 _SLOW = {"delay_s": Between(1.0, 3.0), **_IMPATIENT}
 
 _SCENARIOS = (
@@ -63,9 +69,9 @@ _SCENARIOS = (
         (Fault(MapToWrongService(service="tls"), _CLOSED, _BY_MEMBER),),
     ),
     Scenario(
-        "wrong-service-redis",
-        "a member's port leads to Redis, clients speak HTTP",
-        (Fault(MapToWrongService(service="redis"), _CLOSED, _BY_MEMBER),),
+        "wrong-service-ssh",
+        "a member's port leads to SSH, clients speak HTTP",
+        (Fault(MapToWrongService(service="ssh"), _CLOSED, _BY_MEMBER),),
     ),
     Scenario(
         "abort-on-accept",
@@ -85,7 +91,7 @@ _SCENARIOS = (
     Scenario(
         "accept-queue-reset",
         "a member's accept queue overflows, its kernel answers with RST (tcp_abort_on_overflow=1)",
-        (Fault(OverflowAcceptQueue(abort=1), _OVERLOADED, ("not-accepted",)),),
+        (Fault(OverflowAcceptQueue(abort=1), _OVERLOADED, ("not-accepted", *_BY_CLIENT)),),
         parameters={**_QUEUE, **_BURSTS},
         load={"burst": "burst"},
     ),
@@ -106,8 +112,8 @@ _SCENARIOS = (
         "connection-limit",
         "more connections come than a member allows, it closes those above its limit with RST (SO_LINGER 0)",
         (Fault(SurgeToLimit(), _OVERLOADED, _BY_MEMBER),),
-        parameters={**_SURGE, "rate": Between(40, 120)},
-        load=_TWO_REQUESTS,
+        parameters=_SURGE,
+        load=_THREE_REQUESTS,
     ),
     Scenario(
         "haproxy-maxconn",
@@ -126,9 +132,9 @@ _SCENARIOS = (
         "redis-maxclients",
         "more connections come than a Redis member allows",
         (Fault(SurgeToMaxclients(), _OVERLOADED, (*_BY_MEMBER, "after-fin")),),
-        parameters={**_SURGE, "rate": Between(40, 120)},
+        parameters=_SURGE,
         service="redis",
-        load=_TWO_REQUESTS,
+        load=_THREE_REQUESTS,
     ),
     Scenario(
         "link-saturated",
@@ -169,10 +175,10 @@ _SCENARIOS = (
     ),
     Scenario(
         "garbage",
-        "a client sends garbage to strict servers, which answer with RST",
+        "a client sends garbage to a strict service (Redis inside TLS), which closes with RST",
         (Fault(SendGarbage(), _VIOLATING, _BY_MEMBER),),
-        parameters={"offences": Between(5, 60)},
-        load={"path": "/"},
+        parameters={"offences": Between(5, 60), "rate": Between(40, 120)},
+        service="rediss",
     ),
     Scenario(
         "http-to-tls",
@@ -243,7 +249,7 @@ _SCENARIOS = (
         "a link is saturated while another member's accept queue overflows",
         (
             Fault(SaturateUplink(), _CONGESTED, _BY_CLIENT),
-            Fault(OverflowAcceptQueue(index=1, abort=1), _OVERLOADED, ("not-accepted",)),
+            Fault(OverflowAcceptQueue(index=1, abort=1), _OVERLOADED, ("not-accepted", *_BY_CLIENT)),
         ),
         parameters={**_LINK, **_IMPATIENT, **_QUEUE, **_BURSTS, "members": WholeBetween(3, 4)},
         load={"burst": "burst"},

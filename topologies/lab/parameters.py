@@ -75,7 +75,7 @@ COMMON: Mapping[str, Span] = {
     "topology": OneOf(("leafspine", "leafspine", "single")),
     "members": WholeBetween(2, 4),
     "faulty": WholeBetween(0, 11),
-    "rate": Between(40, 300),
+    "rate": Between(40, 200),
     "addresses_per_client": WholeBetween(1, 3),
     "timeout_s": Between(1.2, 3.0),
     "reset_share": Between(0.002, 0.05),

@@ -22,12 +22,14 @@ from topologies.lab.controller import Controller
 from topologies.lab.observation import Observer
 from topologies.lab.pool import POOL
 from topologies.lab.scene import Scene
+from topologies.lab.traffic import Outcome
 from topologies.lab.truth import truth_of
 from topologies.lab.verdict import Ended, judge
 
 READY_S = 30.0
 BASELINE_S = 4.5
 FAULT_S = 7.0
+HEALTHY_SHARE = 0.95
 AFTERGLOW_S = 0.5
 """Resets of the last connections are on their way when the traffic ends."""
 
@@ -52,7 +54,7 @@ class Player:
         """From building to judging; returns the result, which is also written.
 
         Raises:
-            RuntimeError: the service did not come up.
+            RuntimeError: the service did not come up, or was not well.
         """
         scene = self.scene
         recording = self._folder / f"{self._stem}.record" if record else None
@@ -68,6 +70,7 @@ class Player:
                 f"clients open {scene.parameters['rate']:.0f} connections/s to {len(scene.cast.members)} members"
             )
             time.sleep(BASELINE_S)
+            self._check_healthy()
             fault_at = self._begin()
             time.sleep(max(0.0, fault_at + FAULT_S - time.time()))
             scene.close()
@@ -94,6 +97,12 @@ class Player:
                 said = str(error)
             time.sleep(0.1)
         raise RuntimeError(f"the service did not come up ({said}):\n{controller.log.read_text()[-2000:]}")
+
+    def _check_healthy(self) -> None:
+        """A run whose service was not well before the fault says nothing about the fault."""
+        before = self._ended(time.time()).before
+        if before[Outcome.SERVED] < HEALTHY_SHARE * before.total() or not before:
+            raise RuntimeError(f"not healthy before the fault (is this machine busy?): {dict(before)}")
 
     def _begin(self) -> float:
         """Starts the faults; returns when."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 POOL = "web"
 """Name of the pool and of its VIP."""
 VIP = "10.0.0.100"
-VIP_PORTS: Mapping[str, int] = {"http": 80, "tls": 443, "redis": 6379}
+VIP_PORTS: Mapping[str, int] = {"http": 80, "tls": 443, "redis": 6379, "rediss": 6379}
 MEMBER_PORT = 8080
 
 PAGE, PAGE_BYTES = "/page", 2_000

@@ -7,6 +7,7 @@ from typing import Self
 
 from topologies.fabric import Fabric
 from topologies.lab.cast import Place
+from topologies.lab.pool import VIP
 
 OUTSIDE, INSIDE = "outside", "inside"
 
@@ -65,7 +66,13 @@ class Router:
             ["ethtool", "-K", INSIDE, "tx", "off"],
         ):
             _run(*self.enter, *argv)
+        self._announce()
         return self
+
+    def _announce(self) -> None:
+        """The host speaks until it is known: proxy ARP does not answer a question that comes from no address (RFC 5227 probes)."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.fabric.popen(self.place.host, "ping", "-i", "0.5", "-c", "40", VIP, **quiet)
 
     def _own_address(self) -> str:
         """What it asks from by ARP; nobody else has it."""

@@ -89,7 +89,7 @@ class Scenario:
         title: one line for the reader.
         faults: what goes wrong, all at the same moment.
         parameters: what the seed varies beside `parameters.COMMON`, by name.
-        service: what the pool serves: http, tls or redis.
+        service: what the pool serves: http, tls, redis or rediss (Redis inside TLS).
         load: fields of `traffic.Traffic` that the ordinary clients differ in; a text that names a parameter stands for its value.
     """
 

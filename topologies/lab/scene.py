@@ -19,7 +19,7 @@ from topologies.lab.controller import Controller
 from topologies.lab.parameters import draw
 from topologies.lab.pool import LARGE, LARGE_BYTES, MEMBER_PORT, PAGE, PAGE_BYTES, POOL, VIP, VIP_PORTS
 from topologies.lab.scenario import Fault, Scenario, Subject
-from topologies.lab.servers import Haproxy, Redis, Server
+from topologies.lab.servers import Redis, Server, StrictNginx
 from topologies.lab.traffic import Traffic
 from topologies.servers import Nginx, SwitchableServer
 from topologies.wiring import SwitchPort
@@ -102,9 +102,9 @@ class Scene:
         """What a healthy member of this pool runs."""
         host = member.place.host
         if self.scenario.service == "tls":
-            return Haproxy(self.fabric, host, tls=True)
-        if self.scenario.service == "redis":
-            return Redis(self.fabric, host)
+            return StrictNginx(self.fabric, host, tls=True)
+        if self.scenario.service in {"redis", "rediss"}:
+            return Redis(self.fabric, host, tls=self.scenario.service == "rediss")
         return _with_files(Nginx(self.fabric, host))
 
     def switchable(self, member: Member, port: int = MEMBER_PORT) -> _Switchable:

@@ -23,7 +23,7 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
-    listen {port} backlog=4096; error_page 400 405 @drop;
+    listen {port} backlog=4096 {tls}; error_page 400 405 497 @drop;
     location / {{ return 200 "{name}"; }}
     location @drop {{ return 444; }}
   }}
@@ -38,11 +38,11 @@ defaults
   timeout client 20s
   timeout server 20s
 frontend lab
-  bind :{port} backlog {backlog} {tls}
-{rules}
+  bind :{port} backlog {backlog}
+  default_backend app
+backend app
+  server app 127.0.0.1:{forward_to}
 """
-_ANSWER = "  http-request return status 200 content-type text/plain string {name}"
-_FORWARD = "  default_backend app\nbackend app\n  server app 127.0.0.1:{port}"
 
 
 class Server(Protocol):
@@ -101,61 +101,50 @@ class Listener:
 
 
 class StrictNginx(Listener):
-    """An nginx that answers / with the host's name and closes with RST on what is not HTTP (code 444 and `reset_timedout_connection`)."""
+    """An nginx that answers / with the host's name, and with RST what it does not understand (444 with `reset_timedout_connection`).
+
+    Args:
+        tls: with a certificate made for it; plain HTTP is then what it does not understand (497).
+    """
 
     name = "nginx"
 
+    def __init__(self, fabric: Fabric, host: str, port: int = MEMBER_PORT, *, tls: bool = False) -> None:
+        super().__init__(fabric, host, port)
+        self._tls = tls
+
     def argv(self) -> list[str]:
         """One process without a master, as in `topologies.servers`."""
+        tls = ""
+        if self._tls:
+            key, certificate = make_certificate(self.folder, self.host)
+            tls = f"ssl; ssl_certificate {certificate}; ssl_certificate_key {key}"
         config = self.folder / "nginx.conf"
-        config.write_text(_STRICT_NGINX.format(folder=self.folder, port=self.port, name=self.host))
+        config.write_text(_STRICT_NGINX.format(folder=self.folder, port=self.port, name=self.host, tls=tls))
         return ["nginx", "-e", str(self.folder / "error.log"), "-p", str(self.folder), "-c", str(config)]
 
 
 class Haproxy(Listener):
-    """An HAProxy that answers by itself, or forwards to a server on its own host.
+    """An HAProxy before a server on its own host.
 
     Args:
+        forward_to: that server's port.
         maxconn: concurrent connections; further ones wait in an accept queue of `backlog`.
-        forward_to: port on its own host; None answers with the host's name.
-        tls: with a certificate made for it.
     """
 
     name = "haproxy"
 
     def __init__(
-        self,
-        fabric: Fabric,
-        host: str,
-        port: int = MEMBER_PORT,
-        *,
-        maxconn: int = 2000,
-        backlog: int = 1024,
-        forward_to: int | None = None,
-        tls: bool = False,
+        self, fabric: Fabric, host: str, port: int = MEMBER_PORT, *, forward_to: int, maxconn: int, backlog: int
     ) -> None:
         super().__init__(fabric, host, port)
-        self._limits = {"maxconn": maxconn, "backlog": backlog}
-        self._forward_to = forward_to
-        self._tls = tls
+        self._settings = {"port": port, "forward_to": forward_to, "maxconn": maxconn, "backlog": backlog}
 
     def argv(self) -> list[str]:
-        """In the foreground, with its configuration and certificate written."""
-        rules = _ANSWER.format(name=self.host) if self._forward_to is None else _FORWARD.format(port=self._forward_to)
-        tls = f"ssl crt {self._certificate()}" if self._tls else ""
+        """In the foreground, with its configuration written."""
         config = self.folder / "haproxy.cfg"
-        config.write_text(_HAPROXY.format(port=self.port, tls=tls, rules=rules, **self._limits))
+        config.write_text(_HAPROXY.format(**self._settings))
         return ["haproxy", "-db", "-f", str(config)]
-
-    def _certificate(self) -> Path:
-        """A key and a certificate it signs itself, in one file as HAProxy wants them."""
-        key, certificate, both = (self.folder / name for name in ("key.pem", "certificate.pem", "both.pem"))
-        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
-        files = ("-keyout", str(key), "-out", str(certificate))
-        subject = ("-subj", f"/CN={self.host}", "-days", "1")
-        subprocess.run(["openssl", "req", "-x509", "-nodes", *curve, *files, *subject], check=True, capture_output=True)
-        both.write_text(key.read_text() + certificate.read_text())
-        return both
 
 
 class Redis(Listener):
@@ -163,21 +152,39 @@ class Redis(Listener):
 
     Args:
         maxclients: connections at a time; further ones are answered with an error and closed.
+        tls: with a certificate made for it.
     """
 
     name = "redis"
 
-    def __init__(self, fabric: Fabric, host: str, port: int = MEMBER_PORT, *, maxclients: int = 4000) -> None:
+    def __init__(
+        self, fabric: Fabric, host: str, port: int = MEMBER_PORT, *, maxclients: int = 4000, tls: bool = False
+    ) -> None:
         super().__init__(fabric, host, port)
         self._maxclients = maxclients
+        self._tls = tls
 
     def argv(self) -> list[str]:
         """Open to other hosts, nothing on disk."""
-        options = {
+        options: dict[str, object] = {
             "port": self.port, "bind": "*", "protected-mode": "no", "save": "", "appendonly": "no",
             "maxclients": self._maxclients, "dir": self.folder, "tcp-backlog": 511,
         }  # fmt: skip
+        if self._tls:
+            key, certificate = make_certificate(self.folder, self.host)
+            files = {"tls-key-file": key, "tls-cert-file": certificate, "tls-ca-cert-file": certificate}
+            options |= {"port": 0, "tls-port": self.port, **files}
         return ["redis-server", *(text for name, value in options.items() for text in (f"--{name}", str(value)))]
+
+
+class SshGreeter(Listener):
+    """`topologies.lab.ssh_greeter`: what an SSH port does with a client that does not speak SSH."""
+
+    name = "ssh"
+
+    def argv(self) -> list[str]:
+        """It needs no configuration."""
+        return [sys.executable, "-m", "topologies.lab.ssh_greeter", str(self.port)]
 
 
 class QueueingServer(Listener):
@@ -206,3 +213,13 @@ class QueueingServer(Listener):
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A new key and a certificate that it signs itself; returns their files."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+    files = ("-keyout", str(key), "-out", str(certificate))
+    argv = ["openssl", "req", "-x509", "-nodes", *curve, *files, "-subj", f"/CN={name}", "-days", "1"]
+    subprocess.run(argv, check=True, capture_output=True)
+    return key, certificate

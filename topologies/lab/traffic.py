@@ -28,7 +28,9 @@ _REQUESTS = {
     "http": b"GET %s HTTP/1.1\r\nHost: lab\r\n%s\r\n",
     "tls": b"GET %s HTTP/1.1\r\nHost: lab\r\n%s\r\n",
     "redis": b"PING\r\n",
+    "rediss": b"PING\r\n",
 }
+_TLS, _REDIS = frozenset({"tls", "rediss"}), frozenset({"redis", "rediss"})
 
 
 class Outcome(StrEnum):
@@ -52,7 +54,7 @@ class Traffic:
         target: address and `port` of the service.
         sources: addresses to open connections from, used in turn by chance.
         rate: connections per second, in bursts of `burst` (Poisson arrivals).
-        protocol: http, tls (HTTP inside), redis.
+        protocol: http, tls (HTTP inside), redis, rediss (Redis inside TLS).
         requests: per connection, with `pause_s` before each but the first.
         timeout_s: what a client waits for a handshake and for each answer; then it closes with RST if `reset_on_timeout`, else with FIN.
         reset_share: of the served connections that their client closes with RST.
@@ -170,7 +172,7 @@ class Clients:
         return Outcome.SERVED
 
     async def _stream(self, connection: socket.socket) -> _Stream:
-        if self.traffic.protocol != "tls":
+        if self.traffic.protocol not in _TLS:
             return _Stream(connection)
         stream = _TlsStream(connection)
         async with asyncio.timeout(self.traffic.timeout_s):
@@ -179,13 +181,13 @@ class Clients:
 
     async def _ask(self, stream: _Stream, last: bool) -> Outcome:
         request = _REQUESTS[self.traffic.protocol]
-        if self.traffic.protocol != "redis":
+        if self.traffic.protocol not in _REDIS:
             request = request % (self.traffic.path.encode(), b"Connection: close\r\n" if last else b"")
         await stream.send(request)
         answer = await stream.receive()
         if self._dice.random() < self.traffic.leave_share:
             return Outcome.LEFT
-        if self.traffic.protocol == "redis":
+        if self.traffic.protocol in _REDIS:
             if answer != b"+PONG\r\n":
                 raise _WrongAnswerError
             return Outcome.SERVED

@@ -41,7 +41,7 @@ def judge(truth: Truth, seen: Observation, resets: list[Reset], ended: Ended) ->
         "beside": [
             {"subject": incident["subject"], "cause": incident["cause"]}
             for incident in _told(truth, seen)
-            if incident["id"] not in claimed and incident["cause"] != Cause.BENIGN
+            if incident["id"] not in claimed and not _is_explained(incident, truth)
         ],
         "incidents": list(seen.last.values()),
         "resets": [[*key, count] for key, count in count_resets(resets).most_common()],
@@ -102,9 +102,17 @@ def _judge_fault(
     }
 
 
+def _is_explained(incident: Incident, truth: Truth) -> bool:
+    """Whether a further incident does no wrong: it is benign, or says the right thing of somebody else the fault is about."""
+    return incident["cause"] == Cause.BENIGN or any(
+        _subject(incident) in fault.subjects and incident["cause"] in {fault.cause, *fault.accept}
+        for fault in truth.faults
+    )
+
+
 def _is_of(fault: FaultTruth, reset: Reset) -> bool:
     """Whether a reset may be this fault's: of its kinds, at its subjects where these are members or clients."""
-    if reset["kind"] not in fault.signature:
+    if reset["kind"] not in fault.signature or reset["repeated"]:
         return False
     names = {subject.id for subject in fault.subjects if subject.type in {"member", "client"}}
     elsewhere = any(subject.type in {"vip", "link", "policy"} for subject in fault.subjects)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from topologies.lab.acts.act import Act
 from topologies.lab.pool import LARGE, MEMBER_PORT, VIP
 from topologies.lab.scenario import Subject
-from topologies.lab.servers import Server, StrictNginx
 
 if TYPE_CHECKING:
-    from topologies.lab.cast import Member, Place
+    from topologies.lab.cast import Place
     from topologies.lab.scene import Scene
 
 
@@ -29,11 +28,7 @@ class FromSpare(Act):
 
 @dataclass
 class SendGarbage(FromSpare):
-    """A client sends bytes that are no HTTP to strict servers, which close with RST."""
-
-    def server(self, scene: Scene, member: Member) -> Server | None:
-        """Every member is strict."""
-        return StrictNginx(scene.fabric, member.place.host)
+    """A client sends bytes that the service does not understand."""
 
     def begin(self, scene: Scene) -> None:
         """`offences` connections a second."""

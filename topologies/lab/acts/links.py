@@ -18,7 +18,12 @@ WATCHED_S = 0.4
 
 
 def _sent_bytes(interface: str) -> int:
-    return int(Path(f"/sys/class/net/{interface}/statistics/tx_bytes").read_text())
+    """From proc_net(5): /sys shows the interfaces of the namespace that it was mounted in."""
+    for line in Path("/proc/net/dev").read_text().splitlines():
+        name, colon, counters = line.partition(":")
+        if colon and name.strip() == interface:
+            return int(counters.split()[8])
+    raise KeyError(f"no interface {interface}")
 
 
 @dataclass
@@ -40,27 +45,16 @@ class SaturateUplink(Act):
         scene.send_bulk(scene.cast.spare_at(edge), scene.cast.spare_elsewhere(edge), rate)
         time.sleep(WATCHED_S)
         sent = {spine: _sent_bytes(name) - before[spine] for spine, name in uplinks.items()}
-        self._subjects = scene.link_subjects(edge, max(sent, key=lambda spine: sent[spine]))
+        fullest_first = sorted(sent, key=lambda spine: -sent[spine])
+        self._subjects = [subject for spine in fullest_first for subject in scene.link_subjects(edge, spine)]
 
     def subjects(self, scene: Scene) -> list[Subject]:
-        """That link."""
+        """That link; then the other uplink, where the stream lands when it is moved."""
         return self._subjects
 
     def involved(self, scene: Scene) -> list[Subject]:
         """The link, and who floods it."""
         return [*self._subjects, scene.cast.spare_at(scene.member(self.index).place.edge).subject]
-
-
-@dataclass
-class SaturateUplinks(SaturateUplink):
-    """As many streams as it takes to saturate both links to the spines: there is no better path."""
-
-    def begin(self, scene: Scene) -> None:
-        """Both links to the spines at a rate that the ordinary traffic with one stream exceeds."""
-        edge = scene.member(self.index).place.edge
-        rate = scene.parameters["link_mbit"] * scene.parameters["bulk"]
-        scene.send_bulk(scene.cast.spare_at(edge), scene.cast.spare_elsewhere(edge), rate)
-        self._subjects = [subject for spine in ("spine1", "spine2") for subject in scene.link_subjects(edge, spine)]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from topologies.faulty_server import Fault as Treatment
 from topologies.lab.acts.act import Act
 from topologies.lab.pool import MEMBER_PORT
 from topologies.lab.scenario import Subject
-from topologies.lab.servers import Haproxy, Redis, Server
+from topologies.lab.servers import Redis, Server, SshGreeter
 
 if TYPE_CHECKING:
     from topologies.lab.cast import Member
@@ -68,10 +68,10 @@ class KillServer(OnMember):
 
 @dataclass
 class MapToWrongService(OnMember):
-    """The member's port leads to another service, as after a wrong port mapping: TLS (HAProxy) or Redis, to clients of plain HTTP.
+    """The member's port leads to another service, as after a wrong port mapping, to clients of plain HTTP.
 
     Attributes:
-        service: tls or redis.
+        service: tls (a Redis that speaks it) or ssh.
     """
 
     service: str = "tls"
@@ -79,9 +79,11 @@ class MapToWrongService(OnMember):
     def prepare(self, scene: Scene) -> None:
         """Starts the wrong service on a port that nobody uses."""
         host = self.member(scene).place.host
-        tls = self.service == "tls"
-        server = Haproxy(scene.fabric, host, WRONG_PORT, tls=True) if tls else Redis(scene.fabric, host, WRONG_PORT)
-        server.start()
+        wrong = {
+            "tls": lambda: Redis(scene.fabric, host, WRONG_PORT, tls=True),
+            "ssh": lambda: SshGreeter(scene.fabric, host, WRONG_PORT),
+        }
+        wrong[self.service]().start()
 
     def begin(self, scene: Scene) -> None:
         """Maps new connections to it; the right one stays up, so there is no moment of a closed port."""

@@ -100,7 +100,7 @@ class Surge(OnMember):
 
     def limit(self, scene: Scene) -> int:
         """Connections at a time: `headroom` above what the member has before the surge."""
-        held_s = scene.scenario.load["requests"] * scene.parameters["pause_s"]
+        held_s = (scene.scenario.load["requests"] - 1) * scene.parameters["pause_s"]
         usual = scene.parameters["rate"] / scene.parameters["members"] * held_s
         return max(4, round(usual * scene.parameters["headroom"]))
 
