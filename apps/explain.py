@@ -68,7 +68,7 @@ def _path(core: Core, source: Host, target: Host) -> list[list[str]]:
     hops: list[list[str]] = []
     at = source.dpid
     while at != target.dpid and len(hops) < len(core.topology.switches):
-        ports, _ = core.topology.next_hops(at, target.dpid)
+        ports = core.topology.next_hops(at, target.dpid)
         if not ports:
             return []
         hops.append([f"{at:016x}:{port}" for port in ports])

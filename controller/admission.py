@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controller.flows import IN_PORT, FlowEntry, Move, Output, Punt, Purpose, SetField, match
-from controller.frames import ARP_REPLY, ARP_REQUEST, edge_mac, vip_mac
+from controller.frames import ARP_REPLY, ARP_REQUEST, EDGE_MASK, edge_mac, vip_mac
 from controller.pipeline import (
     ARP_TYPE,
     FROM_FABRIC,
@@ -39,7 +39,7 @@ def fabric_port(switch: Switch, port_no: int, vips: Iterable[int]) -> Iterator[F
     for vip in vips:
         # A VIP answers at the client's own edge and nowhere else, so its address never crosses the fabric.
         yield FlowEntry(Table.ADMISSION, 55, match(in_port=port_no, eth_type=IPV4, ipv4_src=vip), Purpose.ADMISSION)
-    for_us = match(in_port=port_no, eth_type=IPV4, eth_dst=edge_mac(switch.zone))
+    for_us = match(in_port=port_no, eth_type=IPV4, eth_dst=(edge_mac(switch.zone), EDGE_MASK))
     yield FlowEntry(Table.ADMISSION, 31, for_us, Purpose.ADMISSION, (SetField("reg0", FROM_FABRIC),), goto=Table.TRACK)
     yield FlowEntry(Table.ADMISSION, 30, match(in_port=port_no, eth_type=IPV4), Purpose.ADMISSION, goto=Table.ROUTE)
 

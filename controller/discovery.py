@@ -302,7 +302,7 @@ def _is_host_address(host: Host) -> bool:
     """Unicast, not unspecified, loopback or link-local-all-ones; a MAC that is one station's."""
     first = host.ip >> 24
     return (
-        0 < first < 224 and first != 127 and host.mac != 0 and not host.mac >> 40 & 1 and host.mac >> 16 != 0x0E524C42
+        0 < first < 224 and first != 127 and host.mac != 0 and not host.mac >> 40 & 1 and not frames.is_ours(host.mac)
     )
 
 

@@ -24,9 +24,18 @@ def vip_mac(address: int) -> int:
     return 0x0E52 << 32 | address
 
 
-def edge_mac(zone: int) -> int:
-    """The destination MAC that carries a packet across the fabric to the switch with this zone."""
-    return 0x0E524C420000 | zone
+EDGE_MASK = 0xFFFFFFFCFFFF
+"""What all destination MACs of one switch have in common."""
+
+
+def edge_mac(zone: int, way: int = 0) -> int:
+    """The destination MAC that carries a packet across the fabric to the switch with this zone: by the shortest way or by detour 1 or 2."""
+    return 0x0E524C400000 | way << 16 | zone
+
+
+def is_ours(mac: int) -> bool:
+    """Whether a MAC is one of the fabric's own, which no host may have."""
+    return mac >> 24 == 0x0E524C
 
 
 def ethernet(dst: int, src: int, eth_type: int, payload: bytes) -> bytes:

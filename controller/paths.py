@@ -38,7 +38,7 @@ class Paths:
         beyond = self.topology.links[near][0]
         if beyond == target or not self._weights:
             return self.weight(near)
-        onward, _ = self.topology.next_hops(beyond, target)
+        onward = self.topology.next_hops(beyond, target)
         best = max((self._way((beyond, port), target) for port in onward), default=FULL)
         return min(self.weight(near), best)
 
@@ -60,7 +60,7 @@ class Paths:
             for source in self.topology.edges():
                 if source == edge or near not in self.topology.path_links(source, edge):
                     continue
-                ports, _ = self.topology.next_hops(source, edge)
+                ports = self.topology.next_hops(source, edge)
                 before = [port for port in ports if self._way((source, port), edge) == FULL]
                 if len(before) > 1:
                     return True

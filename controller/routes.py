@@ -1,18 +1,17 @@
 """Table 5: the way to each host, and what happens on the way when a link dies before the controller knows.
 
 At a packet's first switch its destination MAC becomes the *edge MAC* of the switch it is for; switches in between look at nothing
-else, and the last one writes the host's own MAC. Per destination switch E a switch holds up to three kinds of group:
+else, and the last one writes the host's own MAC. Every switch has three ways to a destination switch, each with an edge MAC of its own:
+the shortest ones, and two detours (`detours.py`). A switch whose shortest ways are dead writes the MAC of the detour that does not
+begin with a dead link, and from there on the packet stays on that detour. So any one cut is survived at once and without the controller.
 
-- transit T(E): for what comes from the fabric: the shortest ways; when the only one is dead, back to where it came from;
-- ingress I(E): for what local hosts send: the shortest ways, else any other port;
-- bounced B(E, port): for what came in by a port that itself is a shortest way to E, so somebody sent it back: the other ways.
-
-Each bounce takes one from the TTL, so even two failures at once cannot make a packet circle for long.
+Each change of ways takes one from the TTL, so even with several cuts at once no packet circles for long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from controller.flows import (
     IN_PORT,
@@ -30,11 +29,13 @@ from controller.flows import (
     match,
 )
 from controller.frames import CONTROLLER_MAC, edge_mac
-from controller.paths import FULL, Paths
+from controller.paths import Paths
 from controller.pipeline import IPV4, KNOWN, TCP, VIP_MASK, VIP_SHIFT, Table
 from controller.topology import Host
 
-TRANSIT, INGRESS, BOUNCED = 0x2000_0000, 0x3000_0000, 0x4000_0000
+SHORTEST, SHORTEST_OR_BACK = 0x2000_0000, 0x3000_0000
+DETOUR, DETOUR_OR_BACK = 0x4000_0000, 0x5000_0000
+"""Group ids: one of these, the number of the detour from bit 16 on, and the zone of the destination switch."""
 HAIRPIN_ZONE = 0x8000
 HAIRPIN_PORTS = (1024, 60999)
 
@@ -43,18 +44,44 @@ def _bucket(port: int, actions: tuple[Action, ...], weight: int = 0) -> Bucket:
     return Bucket(actions, weight, watch_port=port)
 
 
-def _spread(group_id: int, shares: dict[int, int], extra: tuple[Action, ...] = ()) -> GroupEntry:
-    """Over all ports that are alive, by hash and share."""
-    buckets = (_bucket(port, (*extra, Output(port)), share) for port, share in shares.items())
-    return GroupEntry(group_id, "select", tuple(buckets))
+def _group(kind: int, zone: int, detour: int = 0) -> int:
+    return kind | detour << 16 | zone
 
 
-def _first_alive(group_id: int, ports: list[int], others: list[int], back: list[int]) -> GroupEntry:
-    """The first port alive; then the deflections in order: out of another port, or back through whichever port is left to watch."""
-    buckets = [_bucket(port, (Output(port),)) for port in ports]
-    buckets += [_bucket(port, (DecTtl(), Output(port))) for port in others]
-    buckets += [_bucket(port, (DecTtl(), Output(IN_PORT))) for port in back]
-    return GroupEntry(group_id, "fast-failover", tuple(buckets))
+class _Ways(NamedTuple):
+    """How a switch reaches another: by which ports shortest, and by which on detours 1 and 2 (the same port: no way round)."""
+
+    zone: int
+    shortest: list[int]
+    detours: tuple[int, int]
+
+    def round(self, port_no: int) -> tuple[int, int] | None:
+        """(number, port) of the detour that does not begin with a port."""
+        return next(((way, port) for way, port in enumerate(self.detours, 1) if port != port_no), None)
+
+    def onto(self, detour: int) -> tuple[Action, ...]:
+        """What puts a packet on a detour."""
+        return DecTtl(), SetField("eth_dst", edge_mac(self.zone, detour))
+
+    def either(self, kind: int, kind_or_back: int, port_no: int, number: int = 0) -> Iterator[GroupEntry]:
+        """A port while it is alive, else the detour round it; once more for packets that came in where that detour begins."""
+        direct = _bucket(port_no, (Output(port_no),))
+        way = self.round(port_no)
+        if way is None:
+            yield GroupEntry(_group(kind, self.zone, number), "fast-failover", (direct,))
+            return
+        detour, port = way
+        for group, out in ((kind, port), (kind_or_back, IN_PORT)):
+            round_it = _bucket(port, (*self.onto(detour), Output(out)))
+            yield GroupEntry(_group(group, self.zone, number), "fast-failover", (direct, round_it))
+
+
+def _onward(eth_dst: int, *actions: Action, in_port: int | None = None) -> FlowEntry:
+    """What packets on a way do next; a switch sends nothing back by its number where it came in, so that is a matter of its own."""
+    if in_port is None:
+        return FlowEntry(Table.ROUTE, 50, match(eth_type=IPV4, eth_dst=eth_dst), Purpose.ROUTE, actions)
+    fields = match(in_port=in_port, eth_type=IPV4, eth_dst=eth_dst)
+    return FlowEntry(Table.ROUTE, 60, fields, Purpose.ROUTE, actions)
 
 
 class Routes:
@@ -64,48 +91,52 @@ class Routes:
         self.paths = paths
         self.topology = topology = paths.topology
         self.switch = topology.switches[dpid]
-        self.zones = {edge: topology.switches[edge].zone for edge in topology.edges() if edge != dpid}
+        self.ways: dict[int, _Ways] = {}
+        for edge in topology.edges():
+            shortest = topology.next_hops(dpid, edge) if edge != dpid else []
+            if shortest:
+                self.ways[edge] = _Ways(topology.switches[edge].zone, shortest, topology.detour_ports(dpid, edge))
 
     def groups(self) -> Iterator[GroupEntry]:
         """Every group the entries below refer to."""
-        for edge, zone in self.zones.items():
-            shortest, others = self.topology.next_hops(self.switch.dpid, edge)
-            if not shortest:
-                continue
+        for edge, ways in self.ways.items():
+            zone, shortest = ways.zone, ways.shortest
             if len(shortest) > 1:
                 shares = self.paths.shares(self.switch.dpid, edge, shortest)
-                yield _spread(TRANSIT | zone, shares)
-                yield _spread(INGRESS | zone, shares)
+                buckets = (_bucket(port, (Output(port),), share) for port, share in shares.items())
+                yield GroupEntry(_group(SHORTEST, zone), "select", tuple(buckets))
             else:
-                yield _first_alive(TRANSIT | zone, shortest, [], others)
-                yield _first_alive(INGRESS | zone, shortest, others, [])
-            for came_from in shortest:
-                yield self._bounced(zone, came_from, shortest, others)
-
-    def _bounced(self, zone: int, came_from: int, shortest: list[int], others: list[int]) -> GroupEntry:
-        group_id = BOUNCED | came_from << 16 | zone
-        rest = [port for port in shortest if port != came_from]
-        if len(rest) > 1:
-            return _spread(group_id, dict.fromkeys(rest, FULL), (DecTtl(),))
-        return _first_alive(group_id, [], rest + others, [came_from])
+                yield from ways.either(SHORTEST, SHORTEST_OR_BACK, shortest[0])
+            for number, port in enumerate(ways.detours, 1):
+                yield from ways.either(DETOUR, DETOUR_OR_BACK, port, number)
 
     def entries(self) -> Iterator[FlowEntry]:
         """Local hosts, remote hosts and transit."""
         for host in self.topology.hosts_at(self.switch.dpid):
             yield from self._local(host)
         for host in self.topology.hosts.values():
-            zone = self.zones.get(host.dpid)
-            if zone is not None and self.topology.next_hops(self.switch.dpid, host.dpid)[0]:
-                actions = (SetField("eth_dst", edge_mac(zone)), ToGroup(INGRESS | zone))
+            ways = self.ways.get(host.dpid)
+            if ways is not None:
+                actions = (SetField("eth_dst", edge_mac(ways.zone)), ToGroup(_group(SHORTEST, ways.zone)))
                 yield FlowEntry(Table.ROUTE, 20, match(eth_type=IPV4, ipv4_dst=host.ip), Purpose.ROUTE, actions)
-        for edge, zone in self.zones.items():
-            shortest, _ = self.topology.next_hops(self.switch.dpid, edge)
-            for port in shortest:
-                fields = match(in_port=port, eth_type=IPV4, eth_dst=edge_mac(zone))
-                yield FlowEntry(Table.ROUTE, 60, fields, Purpose.ROUTE, (ToGroup(BOUNCED | port << 16 | zone),))
-            if shortest:
-                fields = match(eth_type=IPV4, eth_dst=edge_mac(zone))
-                yield FlowEntry(Table.ROUTE, 50, fields, Purpose.ROUTE, (ToGroup(TRANSIT | zone),))
+        for ways in self.ways.values():
+            yield from self._transit(ways)
+
+    def _transit(self, ways: _Ways) -> Iterator[FlowEntry]:
+        zone, only = ways.zone, ways.shortest[0] if len(ways.shortest) == 1 else None
+        yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST, zone)))
+        for port in ways.shortest:
+            # From a switch that is nearer: one of the two does not know yet how the fabric has changed.
+            if (way := ways.round(port)) is not None:
+                actions = (*ways.onto(way[0]), ToGroup(_group(DETOUR, zone, way[0])))
+                yield _onward(edge_mac(zone), *actions, in_port=port)
+        if only is not None and (way := ways.round(only)) is not None:
+            yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST_OR_BACK, zone)), in_port=way[1])
+        for number, port in enumerate(ways.detours, 1):
+            yield _onward(edge_mac(zone, number), ToGroup(_group(DETOUR, zone, number)))
+            if (way := ways.round(port)) is not None:
+                back = ToGroup(_group(DETOUR_OR_BACK, zone, number))
+                yield _onward(edge_mac(zone, number), back, in_port=way[1])
 
     def _local(self, host: Host) -> Iterator[FlowEntry]:
         to_host = match(eth_type=IPV4, ipv4_dst=host.ip)

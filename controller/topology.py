@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import networkx as nx
 
+from controller import detours
 from controller.events import Port
 
 Endpoint = tuple[int, int]
@@ -55,10 +56,12 @@ class Topology:
         """When LLDP or a probe of ours last came across each direction."""
         self.hosts: dict[int, Host] = {}
         self._distances = lru_cache(maxsize=4096)(self._distances_to)
+        self._detours = lru_cache(maxsize=4096)(self._detours_to)
 
     def changed(self) -> None:
         """To be called after links or port states change: distances are computed anew."""
         self._distances.cache_clear()
+        self._detours.cache_clear()
 
     def port_is_up(self, endpoint: Endpoint) -> bool:
         """Whether the switch says the port is up; a switch that is away keeps what it last said."""
@@ -126,15 +129,27 @@ class Topology:
                     reached.append(neighbour)
         return links
 
-    def next_hops(self, source: int, target: int) -> tuple[list[int], list[int]]:
-        """Ports of `source` that lead to `target`: those on a shortest path, and the others that lead there at all, nearest first."""
+    def next_hops(self, source: int, target: int) -> list[int]:
+        """Ports of `source` on a shortest path to `target`, the one of the lowest number first; empty when there is none."""
         distances = self._distances(target)
         if source not in distances:
-            return [], []
-        ports = sorted(
-            (distances[far[0]], near[1])
+            return []
+        return sorted(
+            near[1]
             for near, far in self.usable_links()
-            if near[0] == source and far[0] in distances
+            if near[0] == source and distances.get(far[0], distances[source]) < distances[source]
         )
-        shortest = [port for distance, port in ports if distance < distances[source]]
-        return shortest, [port for distance, port in ports if distance >= distances[source]]
+
+    def _detours_to(self, target: int) -> dict[int, tuple[int, int]]:
+        links: dict[int, list[detours.Link]] = {}
+        for near, far in sorted(self.usable_links()):
+            links.setdefault(near[0], []).append(detours.Link(near[1], *far))
+        return detours.detours(links, target)
+
+    def detour_ports(self, source: int, target: int) -> tuple[int, int]:
+        """Ports of `source` on two ways to `target` that share no link in one direction (`detours.py`); the same one over a bridge.
+
+        Raises:
+            KeyError: there is no way.
+        """
+        return self._detours(target)[source]
