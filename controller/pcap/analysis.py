@@ -113,7 +113,9 @@ class Analysis(Iterator[ResetRecord]):
             connection = ended.popleft()
             if connection.reset is not None:
                 self.resets += 1
-                yield record_of(Case(connection, connection.reset))
+                record = record_of(Case(connection, connection.reset))
+                self._tracker.release(connection)
+                yield record
 
     def _close(self) -> None:
         if self._is_ours:

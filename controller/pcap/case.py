@@ -1,6 +1,6 @@
 """One reset with everything around it that a cause is judged by, each fact under a name that reads as English."""
 
-from functools import cached_property
+from enum import Enum, auto
 
 from controller.pcap.connection import Connection, Reset, Side
 from controller.pcap.hosts import hops_of
@@ -12,6 +12,49 @@ _NS_PER_S = 1e9
 _SCAN_SERVERS = 8
 # Distances differ by a hop or two between load-balanced paths.
 _CERTAIN_HOPS = 3
+
+
+class Situation(Enum):
+    """What a reset interrupted; each has one."""
+
+    REFUSED = auto()
+    """The server answered a SYN with it."""
+    GAVE_UP = auto()
+    """The client sent it before its SYN was accepted."""
+    HALF_OPEN = auto()
+    """The client sent it instead of acknowledging the SYN-ACK."""
+    NOT_TAKEN = auto()
+    """The server sent it after its SYN-ACK, before a byte either way."""
+    LEFT_AT_ONCE = auto()
+    """The client sent it after the handshake, before a byte either way."""
+    CUT_AT_REQUEST = auto()
+    """The server sent it after bytes of the client, before any of its own."""
+    CUT_WHILE_SERVED = auto()
+    """The server sent it after bytes of its own."""
+    LEFT = auto()
+    """The client sent it after bytes of either side."""
+    AFTER_FIN = auto()
+    """One side had said that no more would follow."""
+    GUESSED = auto()
+    """Its sender did not know the connection's sequence numbers, or went on: nobody's decision to reset."""
+    STRAY = auto()
+    """The capture holds nothing of the connection before it."""
+
+
+# (from the server, the SYN was answered)
+_BEFORE_THE_HANDSHAKE = {
+    (True, True): Situation.NOT_TAKEN,
+    (True, False): Situation.REFUSED,
+    (False, True): Situation.HALF_OPEN,
+    (False, False): Situation.GAVE_UP,
+}
+# (from the server, payload was seen)
+_SINCE_THE_HANDSHAKE = {
+    (True, True): Situation.CUT_AT_REQUEST,
+    (True, False): Situation.NOT_TAKEN,
+    (False, True): Situation.LEFT,
+    (False, False): Situation.LEFT_AT_ONCE,
+}
 
 
 class Case:
@@ -26,8 +69,23 @@ class Case:
         self.stage = reset.stage
         self.sender = Sender.MEMBER if reset.side is self.server else Sender.CLIENT
         self.passive = reset.facts.style is Style.PASSIVE
+        self.situation = self._situation()
 
-    @cached_property
+    def _situation(self) -> Situation:
+        if self.stage is Stage.AFTER_FIN:
+            return Situation.AFTER_FIN
+        from_server = self.sender is Sender.MEMBER
+        if self.stage is Stage.POST_SYN:
+            return _BEFORE_THE_HANDSHAKE[from_server, self.connection.is_answered]
+        if self.reset.stray:
+            return Situation.STRAY
+        if not self.reset.in_window or self.sender_went_on:
+            return Situation.GUESSED
+        if from_server and self.server_bytes:
+            return Situation.CUT_WHILE_SERVED
+        return _SINCE_THE_HANDSHAKE[from_server, self.stage is Stage.POST_DATA]
+
+    @property
     def kind(self) -> Kind:
         """What the reset did."""
         connection = self.connection
@@ -42,59 +100,15 @@ class Case:
         # Without its beginning, an idle connection looks like one that was never taken.
         return Kind.UNKNOWN_CONNECTION if kind is Kind.NOT_ACCEPTED and not began_in_sight else kind
 
-    # Who sent it, and when.
-
-    @property
-    def by_client(self) -> bool:
-        """The client's reset (by its address)."""
-        return self.sender is Sender.CLIENT
-
-    @property
-    def by_server(self) -> bool:
-        """The server's reset (by its address)."""
-        return self.sender is Sender.MEMBER
-
     @property
     def refused(self) -> bool:
         """The answer to a SYN."""
-        return self.by_server and self.stage is Stage.POST_SYN and not self.connection.is_answered
+        return self.situation is Situation.REFUSED
 
     @property
     def after_fin(self) -> bool:
         """One side had said it was done."""
         return self.stage is Stage.AFTER_FIN
-
-    @property
-    def half_open(self) -> bool:
-        """The client reset instead of acknowledging the SYN-ACK."""
-        return self.by_client and self.stage is Stage.POST_SYN and self.connection.is_answered
-
-    @property
-    def gave_up(self) -> bool:
-        """The client reset before any answer to its SYN."""
-        return self.by_client and self.stage is Stage.POST_SYN and not self.connection.is_answered
-
-    @property
-    def untaken(self) -> bool:
-        """The client completed the handshake and reset without a byte either way."""
-        return self.by_client and self.stage is Stage.POST_HANDSHAKE and not self.reset.stray
-
-    @property
-    def cut_unserved(self) -> bool:
-        """The server accepted the connection, then reset it before its first byte."""
-        if not self.by_server or self.refused or self.after_fin or self.reset.stray:
-            return False
-        return not self.server_bytes
-
-    @property
-    def cut_while_served(self) -> bool:
-        """The server reset a connection in which it had sent payload."""
-        return self.by_server and self.stage is Stage.POST_DATA and self.server_bytes > 0
-
-    @property
-    def client_left(self) -> bool:
-        """The client reset a connection that had carried payload."""
-        return self.by_client and self.stage is Stage.POST_DATA
 
     # The connection.
 
@@ -145,7 +159,7 @@ class Case:
 
     # Where the reset came from.
 
-    @cached_property
+    @property
     def usual_hops(self) -> int | None:
         """Distance of the supposed sender by its other segments; None if there are none or they disagree."""
         side: Side = self.reset.side
@@ -218,6 +232,6 @@ class Case:
         return self.endpoint.accepted_at > self.reset.time_ns
 
     @property
-    def everyone_cut(self) -> bool:
-        """The server has cut several connections and served none."""
-        return self.endpoint.cut > 1 and not self.endpoint.served
+    def served_else(self) -> bool:
+        """The server sends payload to this client in other connections."""
+        return not self.server_bytes and self.client.addr in self.endpoint.served_clients

@@ -1,20 +1,18 @@
-"""Why a connection was reset: the table of what speaks for which cause, and how it is added up.
+"""Why a connection was reset: the table of what speaks for which cause.
 
 A capture shows segments, not queues, rule hits or load, so this is a judgement by likelihood. Each row of `EVIDENCE`
-says when it holds, how strongly it speaks for or against causes, and what it says in words. Weights are natural
-logarithms of likelihood ratios against the other causes (1 speaks weakly, 2 clearly, 4 nearly decides); they add up
-with the priors, and the exponentials' shares are the probabilities. Weights are judged, not learned: no public capture
-carries causes. What decides between two causes is from the design's table; the facts about stacks are in
-`controller.segments.facts_of`.
+belongs to a situation and says when it holds, how strongly it speaks for or against causes, and what it says in words;
+those of `IN_ANY_SITUATION` hold beside them. Weights are natural
+logarithms of likelihood ratios against the other causes (1 speaks weakly, 2 clearly, 4 nearly decides); how they add
+up is in `controller.pcap.judgement`. Weights are judged, not learned: no public capture carries causes. What stacks do
+is in `controller.segments.facts_of`.
 """
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from math import exp
 from typing import Final, NamedTuple
 
-from controller.pcap.case import Case
-from controller.segments import Stage
+from controller.pcap.case import Case, Situation
 
 
 class Cause(StrEnum):
@@ -44,9 +42,6 @@ PRIORS: Final[Mapping[Cause, float]] = {
     VIOLATION: -0.5,
     HOSTILE: -0.5,
 }
-# Without the switches' and members' own word, never certain.
-MOST_CONFIDENCE: Final = 0.97
-MOST_REASONS: Final = 6
 
 
 class Evidence(NamedTuple):
@@ -61,53 +56,280 @@ class Evidence(NamedTuple):
         return self.says if isinstance(self.says, str) else self.says(case)
 
 
-class Judgement(NamedTuple):
-    """The likeliest cause, its probability, and what spoke for it (first) and against it."""
-
-    cause: Cause
-    confidence: float
-    reasons: tuple[str, ...]
+def _always(_case: Case) -> bool:
+    return True
 
 
-EVIDENCE: Final[tuple[Evidence, ...]] = (
-    # --- Refused -----------------------------------------------------------------------------------------------------
+# --- Rows of several situations ---------------------------------------------------------------------------------------
+_DELIVERED = Evidence(
+    lambda c: c.reset.acknowledged and c.client_bytes + c.server_bytes > 0,
+    {BENIGN: 1.0},
+    "everything sent had been delivered",
+)
+_IDLE = Evidence(
+    lambda c: c.quiet_s >= 10 and c.reset.acknowledged,
+    {BENIGN: 3.0, POLICY: 1.0},
+    lambda c: f"it had been idle for {c.quiet_s:.0f} s with everything delivered: an idle time-out",
+)
+_SYN_ACK_REPEATED = Evidence(
+    lambda c: c.connection.syn_acks_late > 0,
+    {OVERLOAD: 2.5},
+    "it repeated its SYN-ACK after the client's acknowledgement: it had no room for the connection",
+)
+_WRONG_PROTOCOL = (
     Evidence(
-        # Closed ports are by far the commonest reason, and a REJECT on the server itself looks the same.
-        lambda c: c.refused,
-        {MISCONFIGURATION: 3.0, POLICY: 1.0, OVERLOAD: 0.5, BENIGN: -1.5},
-        lambda c: f"the SYN was refused: nothing listens on port {c.server.port}, or a rule rejects in its name",
+        lambda c: c.mismatch is not None,
+        {VIOLATION: 4.0},
+        lambda c: str(c.mismatch),
     ),
     Evidence(
-        lambda c: c.refused and not c.endpoint.accepted_clients and len(c.endpoint.refused_clients) > 1,
-        {MISCONFIGURATION: 1.5},
-        lambda c: f"{c.endpoint.refused_clients} clients were refused and none accepted",
+        lambda c: c.mismatch is not None and len(c.endpoint.mismatched_clients) > 1 and not c.endpoint.served,
+        {MISCONFIGURATION: 5.0, VIOLATION: -1.0},
+        lambda c: f"all {c.endpoint.mismatched_clients} clients do so: the wrong service is behind this port",
+    ),
+)
+_CUT_UNSERVED = (
+    Evidence(
+        lambda c: len(c.endpoint.cut_clients) > 1 and not c.endpoint.served and not c.passive,
+        {MISCONFIGURATION: 3.0, VIOLATION: -1.5},
+        lambda c: f"every connection ended so, from {c.endpoint.cut_clients} clients",
     ),
     Evidence(
-        lambda c: c.refused and c.others_accepted and not c.client_was_accepted and c.accepted_since,
-        {POLICY: 3.0, MISCONFIGURATION: -1.5},
-        "the server goes on accepting other clients, never this one",
+        lambda c: c.served_else and not c.passive,
+        {OVERLOAD: 2.5},
+        "the same client is served in other connections: it depends on the moment",
     ),
     Evidence(
-        lambda c: c.refused and c.intermittent,
-        {OVERLOAD: 3.5, MISCONFIGURATION: -1.0},
-        lambda c: f"the server accepts and refuses by turns ({c.endpoint.alternations} changes)",
+        lambda c: c.others_served and not c.served_else and len(c.endpoint.cut_clients) == 1,
+        {VIOLATION: 2.0, POLICY: 1.0},
+        "other clients are served, only this one is cut",
     ),
     Evidence(
-        lambda c: c.refused and bool(c.endpoint.accepted_clients) and not c.accepted_since and not c.intermittent,
-        {MISCONFIGURATION: 1.0},
-        "the server accepted before and has not since: the service stopped",
+        lambda c: c.others_served and len(c.endpoint.cut_clients) > 1,
+        {OVERLOAD: 2.5},
+        lambda c: f"some connections are served and others cut, from {c.endpoint.cut_clients} clients",
     ),
-    Evidence(
-        lambda c: c.refused and c.unlike_hops,
-        {POLICY: 4.0},
-        lambda c: f"the refusal came from {c.hops} hops away, the server's own segments from {c.usual_hops}",
+)
+
+EVIDENCE: Final[Mapping[Situation, tuple[Evidence, ...]]] = {
+    Situation.REFUSED: (
+        Evidence(
+            # Closed ports are by far the commonest reason, and a REJECT on the server itself looks the same.
+            _always,
+            {MISCONFIGURATION: 3.0, POLICY: 1.0, OVERLOAD: 0.5, BENIGN: -1.5},
+            lambda c: f"the SYN was refused: nothing listens on port {c.server.port}, or a rule rejects in its name",
+        ),
+        Evidence(
+            lambda c: not c.endpoint.accepted_clients and len(c.endpoint.refused_clients) > 1,
+            {MISCONFIGURATION: 1.5},
+            lambda c: f"{c.endpoint.refused_clients} clients were refused and none accepted",
+        ),
+        Evidence(
+            lambda c: c.others_accepted and not c.client_was_accepted and c.accepted_since,
+            {POLICY: 3.0, MISCONFIGURATION: -1.5},
+            "the server goes on accepting other clients, never this one",
+        ),
+        Evidence(
+            lambda c: c.intermittent,
+            {OVERLOAD: 3.5, MISCONFIGURATION: -1.0},
+            lambda c: f"the server accepts and refuses by turns ({c.endpoint.alternations} changes)",
+        ),
+        Evidence(
+            lambda c: bool(c.endpoint.accepted_clients) and not c.accepted_since and not c.intermittent,
+            {MISCONFIGURATION: 1.0},
+            "the server accepted before and has not since: the service stopped",
+        ),
+        Evidence(
+            lambda c: c.unlike_hops,
+            {POLICY: 4.0},
+            lambda c: f"the refusal came from {c.hops} hops away, the server's own segments from {c.usual_hops}",
+        ),
+        Evidence(
+            lambda c: c.connection.syns > 1 and c.quiet_s > 0.5,
+            {CONGESTION: 1.0, OVERLOAD: 1.0},
+            lambda c: f"refused only after {c.connection.syns} SYNs",
+        ),
     ),
-    Evidence(
-        lambda c: c.refused and c.connection.syns > 1 and c.quiet_s > 0.5,
-        {CONGESTION: 1.0, OVERLOAD: 1.0},
-        lambda c: f"refused only after {c.connection.syns} SYNs",
+    Situation.GAVE_UP: (
+        Evidence(
+            lambda c: c.connection.challenged,
+            {BENIGN: 2.5},
+            "the server answered the SYN for an older connection on these ports, which the client then cleared",
+        ),
+        Evidence(
+            lambda c: not c.connection.challenged and c.connection.syns > 1,
+            {CONGESTION: 2.0, OVERLOAD: 2.0},
+            lambda c: f"the client gave up after {c.connection.syns} SYNs without an answer",
+        ),
+        Evidence(
+            lambda c: not c.connection.challenged and c.connection.syns <= 1,
+            {HOSTILE: 2.5},
+            "the client reset its own SYN before any answer could tell it to",
+        ),
     ),
-    # --- Scans and half-open connections -----------------------------------------------------------------------------
+    Situation.HALF_OPEN: (
+        Evidence(
+            lambda c: c.passive,
+            {HOSTILE: 3.5, BENIGN: -1.0},
+            "half-open: the client's stack disowned the SYN-ACK, so the SYN was not sent by its sockets",
+        ),
+        Evidence(
+            lambda c: not c.passive,
+            {BENIGN: 2.5, HOSTILE: 0.5},
+            "a live socket of the client reset instead of completing the handshake, as health checkers do",
+        ),
+        Evidence(
+            lambda c: len(c.endpoint.untaken_clients) >= 8,
+            {HOSTILE: 2.0},
+            lambda c: f"{c.endpoint.untaken_clients} clients left this server's SYN-ACKs: a SYN flood's echo",
+        ),
+    ),
+    Situation.LEFT_AT_ONCE: (
+        Evidence(
+            _always,
+            {BENIGN: 2.5},
+            "the client connected and left without a byte, as health checkers do",
+        ),
+    ),
+    Situation.LEFT: (
+        Evidence(
+            lambda c: c.unanswered_s < 1,
+            {BENIGN: 2.0},
+            "the client ended a connection that had carried payload",
+        ),
+        Evidence(
+            lambda c: 1 <= c.unanswered_s < 3 and not c.reset.repeats,
+            {BENIGN: 1.0, OVERLOAD: 1.0},
+            lambda c: f"the client left {c.unanswered_s:.1f} s after a request that had no answer yet",
+        ),
+        Evidence(
+            lambda c: c.unanswered_s >= 3 and not c.reset.repeats,
+            {OVERLOAD: 3.5},
+            lambda c: (
+                f"the client waited {c.unanswered_s:.1f} s for an answer to a request that had arrived, then gave up"
+            ),
+        ),
+        _DELIVERED,
+        Evidence(
+            lambda c: c.mismatch is not None,
+            {VIOLATION: 3.0},
+            lambda c: str(c.mismatch),
+        ),
+    ),
+    Situation.NOT_TAKEN: (
+        Evidence(
+            lambda c: c.passive,
+            {OVERLOAD: 3.0, POLICY: 1.5, BENIGN: -1.0},
+            "it answered the SYN, then disowned the connection: the accept queue is full, or a rule cuts",
+        ),
+        Evidence(
+            lambda c: c.passive and c.endpoint.disowned >= 3,
+            {OVERLOAD: 1.5},
+            lambda c: f"{c.endpoint.disowned} connections to this server ended so",
+        ),
+        Evidence(
+            lambda c: not c.passive,
+            {MISCONFIGURATION: 2.0, OVERLOAD: 1.5, BENIGN: -0.5},
+            "the server accepted the connection and closed it at once",
+        ),
+        Evidence(
+            lambda c: not c.passive and c.endpoint.cut > 2 and not c.endpoint.served,
+            {MISCONFIGURATION: 2.0},
+            lambda c: f"{c.endpoint.cut} connections ended so and none got an answer",
+        ),
+        _SYN_ACK_REPEATED,
+        *_CUT_UNSERVED,
+    ),
+    Situation.CUT_AT_REQUEST: (
+        Evidence(
+            # An application that cannot parse says so at once; one that is killed or gives up does so at any time.
+            lambda c: not c.passive and c.payload_ago_s < 0.2,
+            {VIOLATION: 2.5, MISCONFIGURATION: 1.0, BENIGN: -1.5},
+            lambda c: f"the server aborted {_ms(c.payload_ago_s)} after the client's bytes, without a byte of its own",
+        ),
+        Evidence(
+            lambda c: not c.passive and c.payload_ago_s >= 0.2 and c.quiet_s < 10,
+            {OVERLOAD: 1.5, MISCONFIGURATION: 1.5, BENIGN: -0.5},
+            lambda c: f"the server aborted {c.payload_ago_s:.1f} s after the client's bytes, without a byte of its own",
+        ),
+        Evidence(
+            lambda c: c.passive,
+            {POLICY: 2.0, MISCONFIGURATION: 0.5, OVERLOAD: 0.5, BENIGN: -1.0},
+            "the client's bytes met no connection, as where a rule rejects them or the state was lost",
+        ),
+        _SYN_ACK_REPEATED,
+        *_WRONG_PROTOCOL,
+        *_CUT_UNSERVED,
+        _IDLE,
+    ),
+    Situation.CUT_WHILE_SERVED: (
+        Evidence(
+            lambda c: not c.passive and c.payload_ago_s < 1 and c.server.payloads > 2,
+            {VIOLATION: 1.0, OVERLOAD: 0.5},
+            lambda c: (
+                f"the server aborted {_ms(c.payload_ago_s)} after bytes of the client, having answered earlier ones"
+            ),
+        ),
+        Evidence(
+            lambda c: not c.passive and c.payload_ago_s < 1 and c.server.payloads <= 2,
+            {VIOLATION: 2.5, OVERLOAD: 0.5},
+            lambda c: f"the server aborted {_ms(c.payload_ago_s)} after bytes of the client that it did not want",
+        ),
+        Evidence(
+            lambda c: not c.passive and c.payload_ago_s >= 1 and c.quiet_s < 10,
+            {OVERLOAD: 1.5, MISCONFIGURATION: 0.5},
+            "the server aborted in the middle, not at anything the client sent",
+        ),
+        Evidence(
+            lambda c: c.passive,
+            {POLICY: 1.5, MISCONFIGURATION: 1.5},
+            "the connection's state was lost: the service restarted, or something on the path forgot it",
+        ),
+        *_WRONG_PROTOCOL,
+        _IDLE,
+    ),
+    Situation.AFTER_FIN: (
+        Evidence(
+            _always,
+            {BENIGN: 5.0},
+            lambda c: f"{_who_was_done(c)} had already said that no more would follow (FIN)",
+        ),
+        _DELIVERED,
+        Evidence(
+            lambda c: c.reset.repeats >= 2,
+            {CONGESTION: 1.5},
+            lambda c: (
+                f"the last bytes were sent {c.reset.repeats + 1} times without an acknowledgement before the reset"
+            ),
+        ),
+    ),
+    Situation.STRAY: (
+        Evidence(
+            _always,
+            {BENIGN: 0.5},
+            "the capture holds only the reset of this connection: the stage is the least it can have reached",
+        ),
+    ),
+    Situation.GUESSED: (
+        Evidence(
+            lambda c: c.sender_went_on,
+            {POLICY: 2.5, HOSTILE: 2.5, BENIGN: -1.5},
+            "its supposed sender went on sending: somebody else reset the connection",
+        ),
+        Evidence(
+            lambda c: not c.reset.in_window,
+            {HOSTILE: 4.0, BENIGN: -1.0},
+            "its sequence number is outside the window: a blind guess",
+        ),
+        Evidence(
+            lambda c: c.reset.seqs >= 8,
+            {HOSTILE: 3.0},
+            lambda c: f"{c.reset.seqs} resets with different sequence numbers: a spray",
+        ),
+    ),
+}
+
+IN_ANY_SITUATION: Final[tuple[Evidence, ...]] = (
     Evidence(
         lambda c: c.scanning and not c.after_fin,
         {HOSTILE: 6.0},
@@ -117,154 +339,13 @@ EVIDENCE: Final[tuple[Evidence, ...]] = (
         ),
     ),
     Evidence(
-        lambda c: c.half_open and c.passive,
-        {HOSTILE: 3.5, BENIGN: -1.0},
-        "half-open: the client's stack disowned the SYN-ACK, so the SYN was not sent by its sockets",
+        lambda c: c.reset.in_window and c.unlike_hops and not c.refused and not c.after_fin,
+        {POLICY: 3.5, HOSTILE: 1.5},
+        lambda c: f"the reset came from {c.hops} hops away, its supposed sender's segments from {c.usual_hops}",
     ),
-    Evidence(
-        lambda c: c.half_open and not c.passive,
-        {BENIGN: 2.5, HOSTILE: 0.5},
-        "a live socket of the client reset instead of completing the handshake, as health checkers do",
-    ),
-    Evidence(
-        lambda c: c.half_open and len(c.endpoint.untaken_clients) >= 8,
-        {HOSTILE: 2.0},
-        lambda c: f"{c.endpoint.untaken_clients} clients left this server's SYN-ACKs: a SYN flood's echo",
-    ),
-    Evidence(
-        lambda c: c.gave_up and c.connection.challenged,
-        {BENIGN: 2.5},
-        "the server answered the SYN for an older connection on these ports, which the client then cleared",
-    ),
-    Evidence(
-        lambda c: c.gave_up and not c.connection.challenged and c.connection.syns > 1,
-        {CONGESTION: 2.0, OVERLOAD: 2.0},
-        lambda c: f"the client gave up after {c.connection.syns} SYNs without an answer",
-    ),
-    Evidence(
-        lambda c: c.gave_up and not c.connection.challenged and c.connection.syns <= 1,
-        {HOSTILE: 2.5},
-        "the client reset its own SYN before any answer could tell it to",
-    ),
-    # --- Client resets -----------------------------------------------------------------------------------------------
-    Evidence(
-        lambda c: c.untaken,
-        {BENIGN: 2.5},
-        "the client connected and left without a byte, as health checkers do",
-    ),
-    Evidence(
-        lambda c: c.client_left and not c.unanswered_s >= 3,
-        {BENIGN: 2.0},
-        "the client ended a connection that had carried payload",
-    ),
-    Evidence(
-        lambda c: (c.client_left or c.after_fin) and c.reset.acknowledged and c.client_bytes + c.server_bytes > 0,
-        {BENIGN: 1.0},
-        "everything sent had been delivered",
-    ),
-    Evidence(
-        lambda c: c.client_left and c.unanswered_s >= 3 and not c.reset.repeats,
-        {OVERLOAD: 3.5},
-        lambda c: f"the client waited {c.unanswered_s:.1f} s for an answer to a request that had arrived, then gave up",
-    ),
-    Evidence(
-        lambda c: c.by_client and c.stage not in (Stage.POST_SYN, Stage.AFTER_FIN) and c.mismatch is not None,
-        {VIOLATION: 3.0},
-        lambda c: str(c.mismatch),
-    ),
-    # --- Server resets: accepted, then nothing -----------------------------------------------------------------------
-    Evidence(
-        lambda c: c.cut_unserved and c.passive and not c.client_bytes,
-        {OVERLOAD: 3.0, POLICY: 1.5, BENIGN: -1.0},
-        "it answered the SYN, then disowned the connection: the accept queue is full, or a rule cuts",
-    ),
-    Evidence(
-        lambda c: c.cut_unserved and c.endpoint.passive_cuts >= 3 and c.passive,
-        {OVERLOAD: 1.5},
-        lambda c: f"{c.endpoint.passive_cuts} connections to this server ended so",
-    ),
-    Evidence(
-        lambda c: c.by_server and c.connection.syn_acks_late > 0,
-        {OVERLOAD: 2.5},
-        "it repeated its SYN-ACK after the client's acknowledgement: it had no room for the connection",
-    ),
-    Evidence(
-        lambda c: c.cut_unserved and not c.passive and not c.client_bytes,
-        {MISCONFIGURATION: 2.0, OVERLOAD: 1.5, BENIGN: -0.5},
-        "the server accepted the connection and closed it at once",
-    ),
-    # --- Server resets: after the client's first bytes ---------------------------------------------------------------
-    Evidence(
-        lambda c: c.cut_unserved and c.client_bytes > 0 and not c.passive and c.payload_ago_s < 1,
-        {VIOLATION: 2.5, MISCONFIGURATION: 1.0, BENIGN: -1.5},
-        lambda c: f"the server aborted {_ms(c.payload_ago_s)} after the client's bytes, without a byte of its own",
-    ),
-    Evidence(
-        lambda c: c.cut_unserved and c.client_bytes > 0 and c.passive,
-        {POLICY: 2.0, MISCONFIGURATION: 0.5, OVERLOAD: 0.5, BENIGN: -1.0},
-        "the client's bytes met no connection, as where a rule rejects them or the state was lost",
-    ),
-    Evidence(
-        lambda c: c.by_server and not c.after_fin and c.mismatch is not None,
-        {VIOLATION: 4.0},
-        lambda c: str(c.mismatch),
-    ),
-    Evidence(
-        lambda c: c.by_server and not c.after_fin and c.mismatch is not None
-        and len(c.endpoint.mismatched_clients) > 1 and not c.endpoint.served,
-        {MISCONFIGURATION: 5.0, VIOLATION: -1.0},
-        lambda c: f"all {c.endpoint.mismatched_clients} clients do so: the wrong service is behind this port",
-    ),
-    Evidence(
-        lambda c: c.cut_unserved and len(c.endpoint.cut_clients) > 1 and not c.endpoint.served and not c.passive,
-        {MISCONFIGURATION: 3.0, VIOLATION: -1.5},
-        lambda c: f"every connection ended so, from {c.endpoint.cut_clients} clients",
-    ),
-    Evidence(
-        lambda c: c.cut_unserved and c.others_served and len(c.endpoint.cut_clients) == 1,
-        {VIOLATION: 2.0, POLICY: 1.0},
-        "other clients are served, only this one is cut",
-    ),
-    Evidence(
-        lambda c: c.cut_unserved and c.others_served and len(c.endpoint.cut_clients) > 1,
-        {OVERLOAD: 2.5},
-        lambda c: f"some connections are served and others cut, from {c.endpoint.cut_clients} clients",
-    ),
-    # --- Server resets: in the middle --------------------------------------------------------------------------------
-    Evidence(
-        lambda c: c.cut_while_served and not c.passive and c.payload_ago_s < 1 and c.server.payloads > 2,
-        {VIOLATION: 1.0, OVERLOAD: 0.5},
-        lambda c: f"the server aborted {_ms(c.payload_ago_s)} after bytes of the client, having answered earlier ones",
-    ),
-    Evidence(
-        lambda c: c.cut_while_served and not c.passive and c.payload_ago_s < 1 and c.server.payloads <= 2,
-        {VIOLATION: 2.5, OVERLOAD: 0.5},
-        lambda c: f"the server aborted {_ms(c.payload_ago_s)} after bytes of the client that it did not want",
-    ),
-    Evidence(
-        lambda c: c.cut_while_served and not c.passive and c.payload_ago_s >= 1 and c.quiet_s < 10,
-        {OVERLOAD: 1.5, MISCONFIGURATION: 0.5},
-        "the server aborted in the middle, not at anything the client sent",
-    ),
-    Evidence(
-        lambda c: c.cut_while_served and c.passive,
-        {POLICY: 1.5, MISCONFIGURATION: 1.5},
-        "the connection's state was lost: the service restarted, or something on the path forgot it",
-    ),
-    Evidence(
-        lambda c: (c.cut_while_served or c.cut_unserved) and c.quiet_s >= 10 and c.reset.acknowledged,
-        {BENIGN: 3.0, POLICY: 1.0},
-        lambda c: f"it had been idle for {c.quiet_s:.0f} s with everything delivered: an idle time-out",
-    ),
-    # --- The path ----------------------------------------------------------------------------------------------------
     Evidence(
         lambda c: c.reset.repeats >= 2 and not c.after_fin,
         {CONGESTION: 5.0},
-        lambda c: f"the last bytes were sent {c.reset.repeats + 1} times without an acknowledgement before the reset",
-    ),
-    Evidence(
-        lambda c: c.reset.repeats >= 2 and c.after_fin,
-        {CONGESTION: 1.5},
         lambda c: f"the last bytes were sent {c.reset.repeats + 1} times without an acknowledgement before the reset",
     ),
     Evidence(
@@ -273,62 +354,16 @@ EVIDENCE: Final[tuple[Evidence, ...]] = (
         lambda c: f"{c.reset.probes} keepalives had gone unanswered: the path or the peer was gone",
     ),
     Evidence(
-        lambda c: c.resent >= 3 and c.resent_share > 0.05 and not c.after_fin,
+        lambda c: c.resent >= 3 and c.resent_share > 0.2 and not c.after_fin,
+        {CONGESTION: 3.5},
+        lambda c: f"{c.resent_share:.0%} of the segments with payload were sent again",
+    ),
+    Evidence(
+        lambda c: c.resent >= 3 and 0.05 < c.resent_share <= 0.2 and not c.after_fin,
         {CONGESTION: 1.5},
         lambda c: f"{c.resent_share:.0%} of the segments with payload were sent again",
     ),
-    # --- Not the sender it claims to be ------------------------------------------------------------------------------
-    Evidence(
-        lambda c: not c.refused and not c.after_fin and c.reset.in_window and c.unlike_hops,
-        {POLICY: 3.5, HOSTILE: 1.5},
-        lambda c: f"the reset came from {c.hops} hops away, its supposed sender's segments from {c.usual_hops}",
-    ),
-    Evidence(
-        lambda c: c.sender_went_on and not c.after_fin,
-        {POLICY: 2.5, HOSTILE: 2.5, BENIGN: -1.5},
-        "its supposed sender went on sending: somebody else reset the connection",
-    ),
-    Evidence(
-        lambda c: not c.reset.in_window and not c.after_fin,
-        {HOSTILE: 4.0, BENIGN: -1.0},
-        "its sequence number is outside the window: a blind guess",
-    ),
-    Evidence(
-        lambda c: c.reset.seqs >= 8,
-        {HOSTILE: 3.0},
-        lambda c: f"{c.reset.seqs} resets with different sequence numbers: a spray",
-    ),
-    # --- Nobody's fault ----------------------------------------------------------------------------------------------
-    Evidence(
-        lambda c: c.after_fin,
-        {BENIGN: 5.0},
-        lambda c: f"{_who_was_done(c)} had already said that no more would follow (FIN)",
-    ),
-    Evidence(
-        lambda c: c.reset.stray,
-        {BENIGN: 0.5},
-        "the capture holds only the reset of this connection: the stage is the least it can have reached",
-    ),
-)  # fmt: skip
-
-
-def judge(case: Case) -> Judgement:
-    """Weigh all evidence that holds."""
-    found = [evidence for evidence in EVIDENCE if evidence.holds(case)]
-    scores = {cause: prior + sum(e.weights.get(cause, 0.0) for e in found) for cause, prior in PRIORS.items()}
-    cause = max(scores, key=lambda each: scores[each])
-    share = 1.0 / sum(exp(score - scores[cause]) for score in scores.values())
-    return Judgement(cause, round(min(share, MOST_CONFIDENCE), 2), _reasons(case, cause, found))
-
-
-def _reasons(case: Case, cause: Cause, found: list[Evidence]) -> tuple[str, ...]:
-    """What speaks for the cause, strongest first, then what speaks more for another one."""
-    supporting = sorted((e for e in found if e.weights.get(cause, 0.0) > 0), key=lambda e: -e.weights[cause])
-    opposing = [e for e in found if e.weights.get(cause, 0.0) <= 0]
-    reasons = [e.text(case) for e in supporting] + [f"but: {e.text(case)}" for e in opposing]
-    if not reasons:
-        reasons = ["nothing in the capture speaks for a cause; most such resets are nobody's fault"]
-    return tuple(dict.fromkeys(reasons))[:MOST_REASONS]
+)
 
 
 def _who_was_done(case: Case) -> str:

@@ -73,6 +73,9 @@ class Side:
 
     def accepts_as_next(self, seq: int) -> bool:
         """Whether a reset of this side with this sequence number can be in its peer's window."""
+        if seq == self.peer.acked:
+            # <SEQ=SEG.ACK>: what its peer asked for, even where that was about an older connection (challenge ACK).
+            return True
         expected = self.peer.acked if self.next_seq is None else self.next_seq
         return expected is None or (seq - expected + _STALE_BYTES) & _LAST <= _STALE_BYTES + _LARGEST_GAP
 
@@ -119,7 +122,7 @@ class Connection:
     """Both sides of a connection and how far it has come."""
 
     __slots__ = (
-        "challenged", "client", "closed_until", "endpoint", "handshake_at", "is_answered", "is_reported", "opened_at",
+        "challenged", "client", "closed_until", "endpoint", "handshake_at", "is_answered", "is_judged", "opened_at",
         "queued_at", "reset", "role_source", "seen_at", "server", "syn_acks_late", "syns",
     )  # fmt: skip
 
@@ -144,7 +147,8 @@ class Connection:
         self.challenged = False
         """The SYN was answered by a plain ACK: the server holds an older connection on these ports (RFC 5961 §4)."""
         self.reset: Reset | None = None
-        self.is_reported = False
+        self.is_judged = False
+        """Its reset was reported; there is one report of a connection."""
 
     def stage(self, facts: ResetFacts) -> Stage:
         """How far the connection has come when a reset with these facts arrives."""
@@ -159,6 +163,11 @@ class Connection:
             return Stage.POST_SYN
         # Nothing of the handshake was captured and the reset does not answer a SYN, so there was a handshake.
         return Stage.POST_HANDSHAKE
+
+    def dissolve(self) -> None:
+        """Undo the references in a circle, which would keep it until the garbage collector has found it."""
+        for side in (self.client, self.server):
+            del side.connection, side.peer
 
 
 def take_syn(side: Side, segment: Segment, now: int) -> None:

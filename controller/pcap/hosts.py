@@ -3,7 +3,7 @@
 All of it is bounded: so many hosts, so many peers of each, whatever a capture holds.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -127,7 +127,7 @@ class Endpoint:
 
     __slots__ = (
         "accepted_at", "accepted_clients", "addr", "alternations", "causes", "connections", "cut", "cut_clients",
-        "last_accepted", "mismatched_clients", "passive_cuts", "port", "refused_at", "refused_clients", "resets",
+        "disowned", "last_accepted", "mismatched_clients", "port", "refused_at", "refused_clients", "resets",
         "senders", "served", "served_clients", "untaken_clients",
     )  # fmt: skip
 
@@ -136,8 +136,8 @@ class Endpoint:
         self.connections = 0
         self.resets = 0
         """Connections that were reset, as far as they have been judged."""
-        self.causes: Counter[str] = Counter()
-        self.senders: Counter[str] = Counter()
+        self.causes: dict[str, int] = {}
+        self.senders: dict[str, int] = {}
         self.accepted_clients = Several()
         self.refused_clients = Several()
         self.served_clients = Several()
@@ -147,8 +147,9 @@ class Endpoint:
         self.cut_clients = Several()
         """Clients it accepted, then reset before they got payload."""
         self.cut = 0
-        self.passive_cuts = 0
-        """Those of them that its stack disowned (no socket) rather than an application closed."""
+        """Connections of theirs that ended so."""
+        self.disowned = 0
+        """Connections it accepted and its stack disowned (no socket) before a byte either way."""
         self.mismatched_clients = Several()
         """Clients that spoke another protocol than the server."""
         self.untaken_clients = Several()

@@ -11,13 +11,16 @@ from controller.segments import IPV4, IPV6, VLAN_TAGS, Segment, read_ip_segment,
 NO_IP = -1
 
 _PPPOE_SESSION, _MPLS = 0x8864, frozenset((0x8847, 0x8848))
+# RFC 1042: LLC with SNAP and organisation 0; an EtherType follows.
+_SNAP = b"\xaa\xaa\x03\0\0\0"
 _PPP_IP = frozenset((0x0021, 0x0057))
 # AF_INET, and AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin (pcap-linktype(7), DLT_NULL).
 _FAMILIES = frozenset((2, 10, 24, 28, 30))
+_NFLOG_PAYLOAD = 9
 _WIRELESS = frozenset((105, 119, 127, 163, 192))
 
 _UDP, _GRE, _IP_IN_IP, _IPV6_IN_IP = 17, 47, 4, 41
-_TUNNEL_PORTS = {4789: "VXLAN", 8472: "VXLAN", 6081: "Geneve"}
+_TUNNEL_PORTS = {4789: "VXLAN", 8472: "VXLAN", 6081: "Geneve", 2152: "GTP"}
 _TUNNELS = {_GRE: "GRE", _IP_IN_IP: "IP-in-IP", _IPV6_IN_IP: "IPv6-in-IP"}
 
 
@@ -44,6 +47,9 @@ def _after_ethertype(frame: bytes, at: int) -> int:
             return _after_ppp_protocol(frame, at + 6)
         elif ethertype in _MPLS:
             return _after_labels(frame, at)
+        elif ethertype < 0x0600 and frame.startswith(_SNAP, at):
+            # IEEE 802.3: it is a length, and an LLC header follows.
+            at += len(_SNAP)
         else:
             break
     return NO_IP
@@ -99,6 +105,25 @@ def _cisco_hdlc(frame: bytes) -> int:
     return _after_ethertype(frame, 2)
 
 
+def _fddi(frame: bytes) -> int:
+    return _after_ethertype(frame, 13 + len(_SNAP)) if frame.startswith(_SNAP, 13) else NO_IP
+
+
+def _netfilter_log(frame: bytes) -> int:
+    """Attributes of (length, type, value), padded to four bytes, in the byte order of the capturing host."""
+    at = 4
+    while at + 4 <= len(frame):
+        little, big = (int.from_bytes(frame[at : at + 2], order) for order in ("little", "big"))
+        # The type is below 256, so its zero byte tells the order.
+        size, kind = (little, frame[at + 2]) if frame[at + 3] == 0 else (big, frame[at + 3])
+        if kind == _NFLOG_PAYLOAD:
+            return at + 4
+        if size < 4:
+            break
+        at += size + -size % 4
+    return NO_IP
+
+
 def _through(ip_start: Callable[[bytes], int]) -> Link:
     def segment(frame: bytes) -> Segment | None:
         start = ip_start(frame)
@@ -107,10 +132,13 @@ def _through(ip_start: Callable[[bytes], int]) -> Link:
     return Link(segment, ip_start)
 
 
+_READ_DIRECTLY = (b"\x08\x00", b"\x08\x06", b"\x86\xdd")
+
+
 def _ethernet_segment(frame: bytes) -> Segment | None:
     segment = read_segment(frame)
-    # Tags, PPPoE and MPLS begin with these; most frames without TCP are plain UDP and ARP.
-    if segment is None and frame[12:13] in (b"\x81", b"\x88", b"\x91"):
+    # Most frames without TCP are UDP and ARP: an EtherType of its own kind means that there may be more to pass.
+    if segment is None and frame[12:14] not in _READ_DIRECTLY:
         start = _ethernet(frame)
         if start != NO_IP:
             segment = read_ip_segment(frame, start)
@@ -126,6 +154,8 @@ LINKS: dict[int, Link] = {
     9: _through(_ppp),
     50: _through(_ppp),
     104: _through(_cisco_hdlc),
+    10: _through(_fddi),
+    239: _through(_netfilter_log),
     # 101 is LINKTYPE_RAW; 12 and 14 are what some systems wrote for it; 228 and 229 have one version each.
     **dict.fromkeys((12, 14, 101, 228, 229), _through(_raw)),
 }

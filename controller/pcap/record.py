@@ -1,13 +1,11 @@
 """What the analysis of a capture hands out."""
 
-from collections import Counter
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from controller.pcap.case import Case
-from controller.pcap.cause import judge
 from controller.pcap.hosts import Endpoint
+from controller.pcap.judgement import judge
 from controller.segments import Sender, address_text
 
 # In a capture there are servers; members are for those who know the pool.
@@ -17,8 +15,7 @@ _NS_PER_S = 1_000_000_000
 _LAST_SECOND = 253_402_300_799
 
 
-@dataclass(frozen=True, slots=True)
-class ResetRecord:
+class ResetRecord(NamedTuple):
     """One connection that was reset.
 
     `time` is the first reset's (RFC 3339, UTC), `sender` one of `client`, `server`, `unknown`, `stage`, `kind` and
@@ -41,11 +38,10 @@ class ResetRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON's types."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+        return {**self._asdict(), "reasons": list(self.reasons)}
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSummary:
+class ServerSummary(NamedTuple):
     """One server's share of a capture: connections, those that were reset, and by whom and why."""
 
     server: str
@@ -64,8 +60,8 @@ def record_of(case: Case) -> ResetRecord:
     is_guess = case.connection.role_source == "none"
     sender = "unknown" if is_guess else _SENDERS[case.sender]
     endpoint.resets += 1
-    endpoint.senders[sender] += 1
-    endpoint.causes[judgement.cause] += 1
+    endpoint.senders[sender] = endpoint.senders.get(sender, 0) + 1
+    endpoint.causes[judgement.cause] = endpoint.causes.get(judgement.cause, 0) + 1
     return ResetRecord(
         time=time_text(case.reset.time_ns),
         client=address_text(case.client.addr),
@@ -95,8 +91,8 @@ def summary_of(endpoint: Endpoint) -> ServerSummary:
     )
 
 
-def _by_count(counts: Counter[str]) -> dict[str, int]:
-    return {str(name): count for name, count in counts.most_common()}
+def _by_count(counts: dict[str, int]) -> dict[str, int]:
+    return {str(name): counts[name] for name in sorted(counts, key=lambda name: (-counts[name], name))}
 
 
 def time_text(time_ns: int) -> str:
@@ -104,4 +100,4 @@ def time_text(time_ns: int) -> str:
     seconds, ns = divmod(time_ns, _NS_PER_S)
     seconds = min(max(seconds, 0), _LAST_SECOND)
     fraction = f"{ns:09d}" if ns % 1000 else f"{ns // 1000:06d}"
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{fraction}Z"

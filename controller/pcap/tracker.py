@@ -35,7 +35,7 @@ class Tracker:
 
     def __init__(self, max_connections: int = MAX_CONNECTIONS) -> None:
         self.ended: deque[Connection] = deque()
-        """Reset connections to be judged, by time of the reset; whoever takes one removes it."""
+        """Reset connections to be judged, by time of the reset; whoever takes one lets it go by `release`."""
         self.evicted = 0
         """Open connections forgotten because the table was full."""
         self.endpoints: Recent[tuple[bytes, int], Endpoint] = Recent(_MAX_ENDPOINTS, Endpoint)
@@ -48,8 +48,8 @@ class Tracker:
 
     def take(self, segment: Segment, frame: bytes, time_ns: int) -> None:
         """Account for one segment of the capture, in capture order."""
-        # Captures merged from several sources step back in time; durations must not.
-        now = self._now = max(time_ns, self._now)
+        # Captures merged from several sources step back in time; durations must not. (max() would cost a call a packet.)
+        now = self._now = time_ns if time_ns > self._now else self._now
         flags = segment.flags
         side = self._sides.get((segment.src, segment.src_port, segment.dst, segment.dst_port))
         if not flags & (SYN | RST):
@@ -64,6 +64,12 @@ class Tracker:
             self._take_syn(side, segment, now)
         if self._closed and self._closed[0][0] <= now:
             self._forget_closed(now)
+
+    def release(self, connection: Connection) -> None:
+        """A connection taken from `ended` was judged."""
+        connection.is_judged = True
+        if connection not in self._connections:
+            connection.dissolve()
 
     def finish(self) -> None:
         """The capture is over: everything that was reset can be judged."""
@@ -161,22 +167,27 @@ class Tracker:
     def _forget_first_closed(self) -> None:
         until, connection = self._closed.popleft()
         if connection.closed_until != until:
-            # Closed by both FINs, then reset: its later entry counts.
+            # Closed by both FINs, then reset: one of its two entries counts.
             return
+        connection.closed_until = 0
         reset = connection.reset
-        if reset is not None and not connection.is_reported:
-            connection.is_reported = True
+        if reset is not None and not connection.is_judged:
             self.ended.append(connection)
-        # One that lives on after a reset that was not its peer's stays, lest its rest look like another connection.
-        if reset is None or not reset.continued:
+        # One that lives on, because the reset was forged or ignored, stays: its rest would look like another connection.
+        lives_on = connection.seen_at > until - LINGER_NS // 2 or (reset is not None and reset.continued)
+        if not lives_on:
             self._remove(connection)
 
     def _remove(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
         for side in (connection.client, connection.server):
             key = (side.addr, side.port, side.peer.addr, side.peer.port)
             if self._sides.get(key) is side:
                 del self._sides[key]
-        self._connections.pop(connection, None)
+        if connection.reset is None or connection.is_judged:
+            connection.dissolve()
 
 
 def _rank(port: int) -> int:
@@ -210,7 +221,7 @@ def _note_reset(connection: Connection, reset: Reset) -> None:
     elif reset.side is server and unserved and reset.stage is not Stage.AFTER_FIN:
         endpoint.cut_clients.add(client.addr)
         endpoint.cut += 1
-        endpoint.passive_cuts += reset.facts.style is Style.PASSIVE
+        endpoint.disowned += reset.facts.style is Style.PASSIVE and not client.bytes_sent
     elif reset.side is client and unserved and not client.bytes_sent and connection.is_answered:
         endpoint.untaken_clients.add(client.addr)
     if mismatch(client.protocol, server.protocol, server.port) is not None:

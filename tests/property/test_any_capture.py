@@ -12,7 +12,7 @@ from controller.pcap import CaptureError, analyse
 MAGICS = st.sampled_from(
     tuple(bytes.fromhex(magic) for magic in ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "34cdb2a1", "0a0d0d0a"))
 )
-LINKS = st.sampled_from((0, 1, 9, 101, 104, 105, 108, 113, 229, 276, 4711))
+LINKS = st.sampled_from((0, 1, 9, 10, 101, 104, 105, 108, 113, 229, 239, 276, 4711))
 FLAGS = st.sampled_from((0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14))
 
 

@@ -263,3 +263,11 @@ def test_connection_that_ignores_a_reset_stays_one_connection(trace: Trace, talk
         talk.send(talk.client, ACK)
     talk.disown(talk.server)
     assert told(trace.record())[:2] == ("client", "post-data")
+
+
+def test_fins_and_reset_at_the_same_instant_are_one_end(trace: Trace, talk: Talk) -> None:
+    talk.opened().served().send(talk.client, FIN | ACK)
+    talk.send(talk.server, FIN | ACK)
+    talk.disown(talk.client)
+    trace.packets = [(1, packet) for _, packet in trace.packets]
+    assert told(trace.record())[:2] == ("client", "after-fin")
