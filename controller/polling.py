@@ -58,7 +58,7 @@ def _take(rate: Rate | None, count: int | None, elapsed_s: float | None) -> Rate
 
 @dataclass(slots=True)
 class PortReading:
-    """What is known of one port. `queue_drops` is None while the port has no queue of its own, then `drops` counts."""
+    """What is known of one port. `queue_drops` is None while the port has no queue, then `drops` counts."""
 
     counted_at: float = float("-inf")
     duration_s: float | None = None
@@ -167,6 +167,13 @@ class Poller:
         if polled is not None:
             for number, reading in polled.ports.items():
                 reading.take_queues(event.dropped.get(number), now)
+
+    def drops(self, endpoint: Endpoint, now: float) -> Rate | None:
+        """Packets dropped for want of room: by the port's queues, or by the port where it has none; None when not heard of lately."""
+        reading = self.reading(endpoint, now)
+        if reading is None or reading.queue_drops is None:
+            return reading.drops if reading else None
+        return reading.queue_drops if now - reading.queues_counted_at <= 3 * self.idle_interval_s else None
 
     def reading(self, endpoint: Endpoint, now: float) -> PortReading | None:
         """What is known of a port; None when nothing was heard of it lately."""

@@ -160,7 +160,7 @@ class Telemetry:
     def _state(self, near: Endpoint, far: Endpoint | None, now: float) -> LinkState:
         capacity = self.capacity_bps(near)
         reading = self.poller.reading(near, now) or PortReading()
-        drops = reading.queue_drops or reading.drops
+        drops = self.poller.drops(near, now)
         loss = self.prober.loss(near, now)
         verdict = self._congestion.verdict(near)
         sent, received = _per_s(reading.sent), _per_s(reading.received)
