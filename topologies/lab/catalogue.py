@@ -38,7 +38,7 @@ _HARMLESS = Expected(Cause.BENIGN, Action.NONE)
 _QUEUE = {"workers": WholeBetween(2, 8), "backlog": WholeBetween(24, 48), "capacity": Between(0.2, 0.6)}
 _BURSTS = {"burst": WholeBetween(8, 24)}
 _LINK = {"topology": OneOf(("leafspine",)), "link_mbit": Between(12, 50), "bulk": Between(1.3, 2.5)}
-_IMPATIENT = {"timeout_s": Between(0.35, 0.9)}
+_IMPATIENT = {"timeout_s": Between(0.5, 0.95)}
 _SURGE = {
     "rate": Between(40, 80),
     "surge": Between(2.5, 4.0),
@@ -221,7 +221,7 @@ _SCENARIOS = (
         "download-aborts",
         "clients leave large downloads half-way",
         (Fault(LeaveDownloads(), _HARMLESS, (*_BY_CLIENT, "after-fin")),),
-        parameters={"downloads": Between(4, 16), "aborts": Between(0.3, 0.8)},
+        parameters={"downloads": Between(4, 12), "aborts": Between(0.3, 0.8)},
     ),
     Scenario(
         "checker-resets",
@@ -251,7 +251,15 @@ _SCENARIOS = (
             Fault(SaturateUplink(), _CONGESTED, _BY_CLIENT),
             Fault(OverflowAcceptQueue(index=1, abort=1), _OVERLOADED, ("not-accepted", *_BY_CLIENT)),
         ),
-        parameters={**_LINK, **_IMPATIENT, **_QUEUE, **_BURSTS, "members": WholeBetween(3, 4)},
+        parameters={
+            **_LINK,
+            **_IMPATIENT,
+            **_QUEUE,
+            "link_mbit": Between(25, 60),
+            "burst": WholeBetween(4, 10),
+            "rate": Between(40, 120),
+            "members": WholeBetween(3, 4),
+        },
         load={"burst": "burst"},
     ),
 )

@@ -46,7 +46,7 @@ class Between:
         """A number from one of the cells of this purpose."""
         cell = 2 * dice.randrange(CELLS // 2) + (purpose is Purpose.EVALUATION)
         share = (cell + dice.random()) / CELLS
-        return round(float(self.low * (self.high / self.low) ** share), 4)
+        return round(float(self.low * (self.high / self.low) ** share), 6)
 
 
 @dataclass(frozen=True)

@@ -9,5 +9,5 @@ VIP_PORTS: Mapping[str, int] = {"http": 80, "tls": 443, "redis": 6379, "rediss":
 MEMBER_PORT = 8080
 
 PAGE, PAGE_BYTES = "/page", 2_000
-LARGE, LARGE_BYTES = "/large", 400_000
+LARGE, LARGE_BYTES = "/large", 200_000
 """What clients ask for: a usual answer and a large one, by path and size."""

@@ -173,7 +173,7 @@ class Redis(Listener):
         if self._tls:
             key, certificate = make_certificate(self.folder, self.host)
             files = {"tls-key-file": key, "tls-cert-file": certificate, "tls-ca-cert-file": certificate}
-            options |= {"port": 0, "tls-port": self.port, **files}
+            options |= {"port": 0, "tls-port": self.port, "tls-auth-clients": "no", **files}
         return ["redis-server", *(text for name, value in options.items() for text in (f"--{name}", str(value)))]
 
 

@@ -21,6 +21,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from topologies.lab.streams import Stream, TlsStream
+
 REPORT_S = 0.5
 MAX_OPEN = 2000
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -171,15 +173,15 @@ class Clients:
             _reset_on_close(connection)
         return Outcome.SERVED
 
-    async def _stream(self, connection: socket.socket) -> _Stream:
+    async def _stream(self, connection: socket.socket) -> Stream:
         if self.traffic.protocol not in _TLS:
-            return _Stream(connection)
-        stream = _TlsStream(connection)
+            return Stream(connection)
+        stream = TlsStream(connection)
         async with asyncio.timeout(self.traffic.timeout_s):
             await stream.shake_hands()
         return stream
 
-    async def _ask(self, stream: _Stream, last: bool) -> Outcome:
+    async def _ask(self, stream: Stream, last: bool) -> Outcome:
         request = _REQUESTS[self.traffic.protocol]
         if self.traffic.protocol not in _REDIS:
             request = request % (self.traffic.path.encode(), b"Connection: close\r\n" if last else b"")
@@ -194,73 +196,7 @@ class Clients:
         return await _read_http(stream, answer)
 
 
-class _Stream:
-    """A connection's bytes."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._loop = asyncio.get_running_loop()
-
-    async def send(self, octets: bytes) -> None:
-        await self._loop.sock_sendall(self._connection, octets)
-
-    async def receive(self) -> bytes:
-        """The next bytes, empty at the end."""
-        return await self._loop.sock_recv(self._connection, 65536)
-
-
-class _TlsStream(_Stream):
-    """A connection's bytes inside TLS; the server's certificate is the lab's own, so nobody checks it."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing)
-
-    async def shake_hands(self) -> None:
-        """Completes the handshake.
-
-        Raises:
-            ssl.SSLError: the other end does not speak TLS.
-        """
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-            else:
-                return await self._flush()
-
-    async def send(self, octets: bytes) -> None:
-        self._tls.write(octets)
-        await self._flush()
-
-    async def receive(self) -> bytes:
-        while True:
-            try:
-                return self._tls.read(65536)
-            except ssl.SSLWantReadError:
-                await self._feed()
-            except ssl.SSLZeroReturnError:
-                return b""
-
-    async def _flush(self) -> None:
-        if octets := self._outgoing.read():
-            await super().send(octets)
-
-    async def _feed(self) -> None:
-        octets = await super().receive()
-        if octets:
-            self._incoming.write(octets)
-        else:
-            self._incoming.write_eof()
-
-
-async def _read_http(stream: _Stream, received: bytes) -> Outcome:
+async def _read_http(stream: Stream, received: bytes) -> Outcome:
     """Reads the rest of an answer.
 
     Raises:
