@@ -16,8 +16,11 @@ from controller.segments import Kind
 WINDOW_S = 2.0
 MAX_REMEMBERED = 64
 PASSIVE_CONNECTIONS, PASSIVE_CLIENTS = 5, 3
-PROBES_AT_ONCE = {Kind.REFUSED: 1, Kind.NOT_ACCEPTED: 2, Kind.ABORTED_BY_MEMBER: 4}
-"""How many own probes one suspicion is worth: a fault that shows only some of the time wants more."""
+PROBES_AT_ONCE = {Kind.REFUSED: 1, Kind.NOT_ACCEPTED: 2, Kind.ABORTED_BY_MEMBER: 4, Kind.UNKNOWN_CONNECTION: 4}
+"""How many own probes one suspicion is worth: a fault that shows only some of the time wants more.
+
+Every kind that speaks against a member is worth some: it also starts `REPEAT_AFTER_S`, in which nobody looks again.
+"""
 REPEAT_AFTER_S = 0.1
 
 
