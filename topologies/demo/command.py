@@ -106,14 +106,14 @@ def _api_socket() -> socket.socket:
 
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
+    if not console.file.isatty():
         console = Console(stderr=stderr, highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
     return console
 
 
 @contextlib.contextmanager
 def _screen(console: Console) -> Iterator[Screen]:
-    if not console.is_terminal:
+    if not console.file.isatty() or console.is_dumb_terminal:
         yield Lines(console)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from topologies import sandbox
+from topologies.addressing import host_address
 from topologies.demo.api import Api, ApiError, Event
 from topologies.demo.controller import Controller
 from topologies.fabric import Fabric
@@ -33,7 +34,10 @@ from topologies.servers import SwitchableServer
 
 HOSTS_PER_LEAF = 5
 CLIENTS = ("h1", "h6")
-MEMBERS = tuple(f"h{number}" for number in (2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14))
+MEMBERS = {
+    f"h{number}": host_address((number - 1) // HOSTS_PER_LEAF + 1, (number - 1) % HOSTS_PER_LEAF + 1)
+    for number in (2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14)
+}
 VIP = "10.0.0.100"
 RATE = 60.0
 """New connections per second and client: a member meets one every 0.1 s."""
@@ -76,19 +80,19 @@ class Bench:
     """A fabric with members to eject, and a controller. Only in a sandbox."""
 
     def __init__(self, framework: str) -> None:
+        self._fabric = Fabric(LeafSpineTopo(hosts=HOSTS_PER_LEAF))
+        policy = Path(tempfile.mkdtemp()) / "policy.json"
+        policy.write_text(json.dumps(_policy()))
+        self.controller = Controller(policy, framework)
         self._api = Api("http://127.0.0.1:8080")
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._framework = framework
         self._back_at = dict.fromkeys(MEMBERS, 0.0)
         self.outcomes: Counter[str] = Counter()
         self._loads: list[tuple[subprocess.Popen[str], threading.Thread]] = []
 
     def build(self) -> None:
         """Starts everything; returns when all members are well. Raises RuntimeError."""
-        self._fabric = Fabric(LeafSpineTopo(hosts=HOSTS_PER_LEAF)).start()
-        policy = Path(tempfile.mkdtemp()) / "policy.json"
-        policy.write_text(json.dumps(self._policy()))
-        self.controller = Controller(policy, self._framework)
+        self._fabric.start()
         self._servers = {host: SwitchableServer(self._fabric, host) for host in MEMBERS}
         for server in self._servers.values():
             server.start()
@@ -162,25 +166,26 @@ class Bench:
         for line in load.stdout:
             self.outcomes[json.loads(line)["outcome"]] += 1
 
-    def _policy(self) -> dict[str, Any]:
-        members = [{"name": host, "address": self._fabric.address(host), "port": 8080} for host in MEMBERS]
-        check = {"type": "tcp", "interval_s": 0.5, "timeout_s": 0.5, "rise": 1}
-        pool = {"members": members, "health_check": check, "slow_start_s": 0, "max_ejection_percent": 90}
-        return {"version": 1, "pools": {"web": pool}, "vips": {"web": {"address": VIP, "port": 80, "pool": "web"}}}
+
+def _policy() -> dict[str, Any]:
+    members = [{"name": host, "address": address, "port": 8080} for host, address in MEMBERS.items()]
+    check = {"type": "tcp", "interval_s": 0.5, "timeout_s": 0.5, "rise": 1}
+    pool = {"members": members, "health_check": check, "slow_start_s": 0, "max_ejection_percent": 90}
+    return {"version": 1, "pools": {"web": pool}, "vips": {"web": {"address": VIP, "port": 80, "pool": "web"}}}
 
 
 def measure(n: int, framework: str, fault: Fault) -> Figures:
     """Measures n ejections in this sandbox, showing progress. Raises RuntimeError with the controller's last lines."""
-    bench = Bench(framework)
     print("wiring a fabric: 2 spines, 3 leaves, 12 members, 2 clients …", flush=True)
-    bench.build()
+    bench = Bench(framework)
     try:
+        bench.build()
         times_ms = []
         for number in range(1, n + 1):
             times_ms.append(bench.eject_one(fault))
             if number % 10 == 0 or number == n:
                 print(f"{number:4} of {n} ejections, the last took {times_ms[-1]:.1f} ms", flush=True)
-    except RuntimeError as error:
+    except (RuntimeError, subprocess.CalledProcessError) as error:
         raise RuntimeError("\n  | ".join([str(error), *bench.controller.log_tail()])) from error
     bench.stop_load()
     return figures(times_ms, bench.outcomes)

@@ -9,7 +9,7 @@ MEMBERS = {"web-1": "h2", "web-2": "h4", "web-3": "h6"}
 MEMBER_PORT = 8080
 CLIENTS = ("h1", "h3")
 SWITCHES = 5
-RATE = 75.0
+RATE = 50.0
 """New connections per second and client."""
 KEPT = 12
 """Connections per client that must last through every weight change."""
