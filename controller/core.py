@@ -174,6 +174,8 @@ class Core:
         return [*recorded, *self._find_members(now), *hold]
 
     def _on_connected(self, event: SwitchConnected, now: float) -> list[Decision]:
+        # It may come back before the end of its last connection is noticed: what was known of that one is void.
+        self._forget_installed(event.dpid)
         zone, recorded = self.zones.number(f"{event.dpid:016x}")
         first = self.discovery.on_connected(event, zone, now)
         flows = {cookie: table_id for table_id, cookie in event.flows}
@@ -203,11 +205,14 @@ class Core:
         if switch is None or not switch.connected:
             return []
         switch.connected = False
-        self.installed.pop(event.dpid, None)
-        self._arriving.pop(event.dpid, None)
-        self._stale.discard(event.dpid)
+        self._forget_installed(event.dpid)
         text = f"switch {event.dpid:016x} disconnected; it forwards on its own"
         return [Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "disconnected"})]
+
+    def _forget_installed(self, dpid: int) -> None:
+        self.installed.pop(dpid, None)
+        self._arriving.pop(dpid, None)
+        self._stale.discard(dpid)
 
     def _on_port(self, event: PortChanged, now: float) -> list[Decision]:
         return self.discovery.on_port(event, now)

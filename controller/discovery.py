@@ -54,7 +54,7 @@ class Discovery:
         """What the last run knew. Links must show themselves again within their timeout; hosts are believed until they move."""
         for name, zone in zones.items():
             if isinstance(zone, int):
-                self.topology.switches[int(name, 16)] = Switch(int(name, 16), zone)
+                self.topology.switches[int(name, 16)] = Switch(int(name, 16), zone, heard_of=False)
         for name, far in links.items():
             dpid, _, port_no = name.partition(":")
             if (
@@ -74,7 +74,7 @@ class Discovery:
     def on_connected(self, event: SwitchConnected, zone: int, now: float) -> list[Decision]:
         """Take a switch's ports; LLDP goes out of each at once."""
         switch = self.topology.switches.setdefault(event.dpid, Switch(event.dpid, zone))
-        switch.connected = True
+        switch.connected = switch.heard_of = True
         known = set(switch.ports)
         for port in event.ports:
             self._set_port(switch, port, now)

@@ -76,15 +76,23 @@ class MemberState:
 
     def slow_start_step(self, now: float, slow_start_s: float) -> int:
         """How many tenths of its weight a returning member has."""
-        if self.slow_start_from is None or slow_start_s <= 0:
+        if self.slow_start_from is None:
             return SLOW_START_STEPS
-        return min(SLOW_START_STEPS, 1 + int((now - self.slow_start_from) / slow_start_s * SLOW_START_STEPS))
+        return 1 + sum(now >= self.slow_start_ends(slow_start_s, step) for step in range(1, SLOW_START_STEPS))
+
+    def slow_start_ends(self, slow_start_s: float, step: int) -> float:
+        """When a returning member has had so many tenths of its weight for long enough; infinity for one that did not return."""
+        if self.slow_start_from is None:
+            return float("inf")
+        return self.slow_start_from + slow_start_s * step / SLOW_START_STEPS
 
     def effective_weight(self, now: float, slow_start_s: float) -> int:
         """The weight in force: 0 while it takes nothing new, a growing share of its own after it came back (at least 1)."""
         if not self.accepts_new:
             return 0
-        return max(1, int(self.policy.weight * self.share * self.slow_start_step(now, slow_start_s)) // SLOW_START_STEPS)
+        return max(
+            1, int(self.policy.weight * self.share * self.slow_start_step(now, slow_start_s)) // SLOW_START_STEPS
+        )
 
 
 @dataclass(slots=True)
@@ -125,7 +133,7 @@ class Pools:
     def is_cut(self, member: MemberState, now: float) -> bool:
         """Whether its open connections are ended: a drain that took too long, or a death that the pool does not wait out."""
         settings = self.settings[member.pool]
-        if member.draining_since is not None and now - member.draining_since >= settings.drain_timeout_s:
+        if member.draining_since is not None and now >= member.draining_since + settings.drain_timeout_s:
             return True
         dead = member.ejection is not None and member.ejection.confirmed
         return dead and settings.on_down is OnDown.RESET

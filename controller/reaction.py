@@ -100,7 +100,7 @@ class Reaction:
         return host.endpoint if host else None
 
     def _reopen(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
-        """A client uses a port again whose old connection is still open here: forget that one, let its SYN in again."""
+        """A client uses a port again whose old connection is still open: forget that one, and let its SYN, or RST, in again."""
         # Known but out of window: translated already, without its original tuple. The mark says which VIP it was sent to.
         connection = _tuple(segment)
         actions: tuple[Action, ...] = (Output(TO_TABLE),)
@@ -108,7 +108,9 @@ class Reaction:
         if vip is not None:
             address, port = vip
             connection = connection._replace(dst=address, dst_port=port)
-            actions = (SetField("ipv4_dst", address), SetField("tcp_dst", port), *actions)
+            if not segment.is_reset:
+                # Balanced anew. A RST is for the member that has the old connection, and goes there untracked.
+                actions = (SetField("ipv4_dst", address), SetField("tcp_dst", port), *actions)
         again = SendPacket(event.dpid, event.frame, actions, event.fields.get("in_port", 0))
         return [FlushConnection(event.dpid, zone, connection), again]
 

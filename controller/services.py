@@ -146,9 +146,8 @@ class Services:
             timeout_s = self.pools.settings[member.pool].drain_timeout_s
             if member.draining_since is not None and now < member.draining_since + timeout_s:
                 due.append(member.draining_since + timeout_s)
-            if member.slow_start_from is not None:
-                step = self.pools.settings[member.pool].slow_start_s / SLOW_START_STEPS
-                due.append(member.slow_start_from + step * member.slow_start_step(now, step * SLOW_START_STEPS))
+            slow_start_s = self.pools.settings[member.pool].slow_start_s
+            due.append(member.slow_start_ends(slow_start_s, member.slow_start_step(now, slow_start_s)))
         return min(due)
 
     def ejection_record(self, member: MemberState) -> Persist:

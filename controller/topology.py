@@ -44,6 +44,8 @@ class Switch:
     ports: dict[int, Port] = field(default_factory=dict)
     up_since: dict[int, float] = field(default_factory=dict)
     connected: bool = False
+    heard_of: bool = True
+    """Not yet: it is known from an earlier run only."""
 
 
 class Topology:
@@ -66,6 +68,9 @@ class Topology:
     def port_is_up(self, endpoint: Endpoint) -> bool:
         """Whether the switch says the port is up; a switch that is away keeps what it last said."""
         switch = self.switches.get(endpoint[0])
+        if switch is not None and not switch.heard_of:
+            # After a restart switches come back one by one, within seconds. Those that are still missing forward as they did.
+            return True
         port = switch.ports.get(endpoint[1]) if switch else None
         return port is not None and port.up
 

@@ -21,6 +21,7 @@ KEY = b"a key that only the controller has"
 VIP, VIP_PORT, MEMBER_PORT = 0x0A000064, 80, 8080
 VIP_TEXT = "10.0.0.100"
 SETTLED_S = 2.0
+UNSHAPED = Speed()
 LIVE = frozenset({Purpose.AFFINITY, Purpose.HELD})
 """Entries that come and go by themselves."""
 
@@ -34,7 +35,7 @@ def text(ip: int) -> str:
     return ".".join(str(octet) for octet in ip.to_bytes(4, "big"))
 
 
-def wiring_of(graph: nx.Graph, hosts: dict[int, int], speed: Speed = Speed()) -> Wiring:
+def wiring_of(graph: nx.Graph, hosts: dict[int, int], speed: Speed = UNSHAPED) -> Wiring:
     """A fabric of the graph's nodes (their numbers are dpids): hosts at ports 1 on, links behind them, hosts named `h<dpid>-<port>`."""
     ports = {node: hosts.get(node, 0) for node in graph}
 
@@ -68,7 +69,7 @@ def tree(hosts: int = 2) -> Wiring:
     return wiring_of(graph, dict.fromkeys((4, 5, 6, 7), hosts))
 
 
-def leaf_spine(leaves: int = 3, spines: int = 2, hosts: int = 2, speed: Speed = Speed()) -> Wiring:
+def leaf_spine(leaves: int = 3, spines: int = 2, hosts: int = 2, speed: Speed = UNSHAPED) -> Wiring:
     """Leaves 1 on with hosts, spines behind them."""
     graph: nx.Graph = nx.Graph(
         (leaf, leaves + spine) for leaf in range(1, leaves + 1) for spine in range(1, spines + 1)
@@ -187,7 +188,7 @@ class World:
             dpid: frozenset(
                 (entry.table_id, entry.cookie)
                 for entry in switch.installed(self.now)
-                if purpose_of(entry.cookie) not in LIVE
+                if purpose_of(entry.cookie) not in LIVE and not entry.hard_timeout_s
             )
             for dpid, switch in self.fabric.switches.items()
         }
@@ -220,3 +221,18 @@ def pairs_of_hosts(wiring: Wiring) -> Iterator[tuple[str, str]]:
         for other in wiring.hosts:
             if one is not other:
                 yield one.name, other.name
+
+
+def stage(shape: str, **parts: object) -> tuple[World, list[str], list[str]]:
+    """(world, clients by name, members by address) on a fabric of that shape: the last host of each switch is a member, at most three."""
+    wiring = SHAPES[shape]()
+    places = [host.at.dpid for host in wiring.hosts]
+    # On a single switch the second half are members.
+    members = wiring.hosts[3:] if shape == "single" else [host for host in wiring.hosts if host.at.port == 2][:3]
+    clients = [host.name for host in wiring.hosts if host not in members][: len(set(places)) + 2]
+    seed = int(parts.pop("seed", 0))  # type: ignore[call-overload]
+    addresses = [text(member.address) for member in members]
+    world = World(wiring, policy_of(addresses, **parts), seed)
+    world.connections(clients, 6 * len(clients))
+    world.run(0.5)
+    return world, clients, addresses

@@ -101,11 +101,10 @@ class Investigation:
 
     def run(self, now: float) -> list[Decision]:
         """Look at what was touched; open, update and close incidents."""
-        elapsed = now - self._last_run
-        if elapsed < INTERVAL_S:
+        if now < self._last_run + INTERVAL_S:
             return []
+        elapsed = min(now - self._last_run, 5.0)
         self._last_run = now
-        elapsed = min(elapsed, 5.0)
         decisions: list[Decision] = []
         for endpoint in self._touched_ports:
             decisions += self._look_at_port(endpoint, elapsed, now)
