@@ -39,10 +39,13 @@ class _Standing:
 
 def _reasons(state: LinkState, bound: int) -> tuple[str, ...]:
     """What speaks for congestion, by the upper (0) or the lower (1) bounds."""
-    loss = state.loss_at_least if bound == 0 else state.loss
+    loss, drops = state.loss, state.drops_per_s
+    if bound == 0:
+        # A burst that overflowed a queue once is in the smoothed rate for long.
+        loss, drops = state.loss_at_least, state.drops_newest_per_s
     measured = [
         ("utilisation", state.utilisation, UTILISATION),
-        ("queue drops", state.drops_per_s, DROPS_PER_S),
+        ("queue drops", drops, DROPS_PER_S),
         ("probe loss", loss, LOSS),
     ]
     if state.far is None:

@@ -26,22 +26,23 @@ RATE_WINDOW_S = 1.5
 
 @dataclass(slots=True)
 class Rate:
-    """A counter's total since it was first read and its decayed rate (1/s); None before there are two readings."""
+    """A counter's total, its decayed rate and its rate between the last two readings (1/s); None before there are two."""
 
     total: int
     last: int
     per_s: float | None = None
+    newest_per_s: float | None = None
 
     def take(self, count: int, elapsed_s: float) -> None:
         """The counter's next reading, so long after the last."""
         gained = count - self.last if count >= self.last else count
         self.last = count
         self.total += gained
-        now_per_s = gained / elapsed_s
+        self.newest_per_s = gained / elapsed_s
         if self.per_s is None:
-            self.per_s = now_per_s
+            self.per_s = self.newest_per_s
         else:
-            self.per_s += (1 - exp(-elapsed_s / RATE_WINDOW_S)) * (now_per_s - self.per_s)
+            self.per_s += (1 - exp(-elapsed_s / RATE_WINDOW_S)) * (self.newest_per_s - self.per_s)
 
 
 def _take(rate: Rate | None, count: int | None, elapsed_s: float | None) -> Rate | None:

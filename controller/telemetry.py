@@ -38,6 +38,8 @@ class LinkState:
     received_bytes: int | None = None
     drops: int | None = None
     drops_per_s: float | None = None
+    drops_newest_per_s: float | None = None
+    """Between the last two readings, where `drops_per_s` is of late."""
     loss: float | None = None
     loss_at_least: float | None = None
     delay_ms: float | None = None
@@ -170,6 +172,7 @@ class Telemetry:
             utilisation=_share(sent, capacity), received_utilisation=_share(received, capacity),
             sent_bytes=_total(reading.sent), received_bytes=_total(reading.received),
             drops=_total(drops), drops_per_s=_per_s(drops),
+            drops_newest_per_s=drops.newest_per_s if drops else None,
             loss=loss.share if loss else None, loss_at_least=loss.at_least if loss else None,
             delay_ms=self.prober.delay_ms(near, now),
             congested=verdict.congested, reasons=verdict.reasons, since=verdict.since,

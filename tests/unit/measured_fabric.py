@@ -45,6 +45,7 @@ class Meter:
     tx_bps: float = 0.0
     rx_bps: float = 0.0
     drops_per_s: float | None = None
+    drops_at_once: int = 0
     bytes_before: float = 0.0
 
 
@@ -156,7 +157,7 @@ class MeasuredFabric:
     def _count_queues(self, dpid: int) -> None:
         age = self.now - START
         dropped = {
-            number: int(meter.drops_per_s * age)
+            number: meter.drops_at_once + int(meter.drops_per_s * age)
             for (at, number), meter in self.meters.items()
             if at == dpid and meter.drops_per_s is not None
         }

@@ -1,5 +1,7 @@
 """Loss and delay of links by probes, in virtual time: against wires whose loss and delay are known."""
 
+from collections import Counter
+
 import pytest
 from measured_fabric import HOST, KEY, LEFT, RIGHT, MeasuredFabric
 
@@ -67,7 +69,10 @@ def test_a_switch_that_is_away_makes_its_links_unknown_and_not_lossy() -> None:
     assert _loss(fabric) == 0
     fabric.channels[2].answers = fabric.channels[2].counts = False
     fabric.topology.switches[2].connected = False
+    fabric.run(1)
+    sent = len(fabric.sent)
     fabric.run(20)
+    assert len(fabric.sent) == sent, "there is nothing to be learnt"
     assert _loss(fabric) is None
     assert _delay_ms(fabric) is None
     assert fabric.telemetry.congested() == []
@@ -95,6 +100,16 @@ def test_a_controller_that_was_held_up_does_not_take_unread_probes_for_lost() ->
     fabric.run(3, stalled=True)
     fabric.run(10)
     assert _loss(fabric) == 0
+
+
+def test_nor_where_the_channels_are_many_and_seldom_measured() -> None:
+    fabric = MeasuredFabric(switches=300)
+    for channel in fabric.channels.values():
+        channel.out_s = 0.3
+    fabric.run(40)
+    fabric.run(3, stalled=True)
+    fabric.run(20)
+    assert {fabric.telemetry.link(near, fabric.now).loss for near in fabric.wires} == {0.0}
 
 
 @pytest.mark.parametrize("delay_ms", [0.0, 0.3, 5.0, 50.0])
@@ -137,6 +152,7 @@ def test_only_what_crossed_the_link_counts() -> None:
     for time, sent in fabric.sent[:3]:
         assert time < fabric.now - 1
         fabric.hear((2, LEFT), sent.frame)
+    fabric.wires[NEAR].loss = 0.0
     fabric.run(3)
     assert (_loss(fabric) or 0) > 0
 
@@ -157,6 +173,24 @@ def test_a_probe_heard_twice_counts_once() -> None:
     assert _loss(fabric) == pytest.approx(wire.lost / wire.carried, abs=0.03)
 
 
+def test_a_probe_heard_again_later_does_not_lengthen_the_delay() -> None:
+    fabric = MeasuredFabric()
+    fabric.run(10)
+    hear, heard = fabric.hear, []
+
+    def overheard(at: tuple[int, int], frame: bytes) -> None:
+        heard.append((at, frame))
+        hear(at, frame)
+
+    fabric.hear = overheard  # type: ignore[method-assign]
+    for _ in range(30):
+        fabric.run(0.4)
+        for at, frame in heard * 5:
+            hear(at, frame)
+        heard.clear()
+    assert _delay_ms(fabric) == pytest.approx(0, abs=0.001)
+
+
 def test_the_price_of_probing_does_not_grow_with_the_fabric() -> None:
     fabric = MeasuredFabric(switches=400)
     fabric.run(20)
@@ -168,8 +202,9 @@ def test_the_price_of_probing_does_not_grow_with_the_fabric() -> None:
         fabric.telemetry.suspect(near, fabric.now)
     began, sent = fabric.now, len(fabric.sent)
     fabric.run(10)
-    links = [packet for _, packet in fabric.sent[sent:] if packet.in_port not in (LEFT, RIGHT)]
+    links = [moment for moment, packet in fabric.sent[sent:] if packet.in_port not in (LEFT, RIGHT)]
     assert len(links) <= 1.2 * (fabric.now - began) * (IDLE_PROBES_PER_S + FAST_PROBES_PER_S)
+    assert max(Counter(links).values()) <= 20, "not all at once"
 
 
 def test_a_slow_link_is_not_filled_with_probes() -> None:

@@ -159,17 +159,24 @@ def test_a_link_around_the_bounds_keeps_its_verdict() -> None:
     fabric.load(NEAR, 0.8 * SPEED_BPS)
     fabric.run(30)
     assert fabric.telemetry.congested() == [NEAR], "not empty enough to cease"
-    assert len(fabric.announced) == 1
+    fabric.load(NEAR, 0.0)
+    fabric.run(2)
+    fabric.load(NEAR, 0.9 * SPEED_BPS)
+    fabric.run(20)
+    assert len(fabric.announced) == 1, "a pause is not the end"
 
 
 def test_a_burst_is_not_congestion() -> None:
     fabric = MeasuredFabric()
+    fabric.meters[NEAR].drops_per_s = 0.0
     fabric.run(10)
     fabric.load(NEAR, SPEED_BPS)
-    fabric.run(1)
+    fabric.run(2.5)
     fabric.load(NEAR, 0.0)
+    fabric.meters[NEAR].drops_at_once = 500
     fabric.run(20)
     assert fabric.announced == []
+    assert _state(fabric).drops == 500
 
 
 def test_drops_alone_and_probe_loss_alone_are_congestion() -> None:
