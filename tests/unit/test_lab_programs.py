@@ -38,7 +38,7 @@ def server(answer: bytes = ANSWER, delay_s: float = 0.0, endings: list[str] | No
                 time.sleep(delay_s)
                 connection.sendall(answer)
                 ending = "more" if connection.recv(4096) else "fin"
-            except ConnectionResetError:
+            except (ConnectionResetError, BrokenPipeError):
                 ending = "rst"
             if endings is not None:
                 endings.append(ending)

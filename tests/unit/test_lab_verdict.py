@@ -78,6 +78,16 @@ def test_the_right_cause_at_the_right_member_after_its_first_reset() -> None:
     assert result["harmed"] == []
 
 
+def test_the_time_is_when_the_right_cause_came_to_stay() -> None:
+    seen = observation(incident(WEB_2, Cause.MISCONFIGURATION))
+    (last,) = seen.sayings
+    changes = ((0.5, Cause.MISCONFIGURATION), (0.75, Cause.OVERLOAD), (1.0, Cause.MISCONFIGURATION))
+    seen.sayings[:] = [Saying(FAULT_AT + after, last.incident | {"cause": cause}) for after, cause in changes]
+    assert verdict(truth(CLOSED), seen)["faults"][0]["after_s"] == 1.0
+    seen.sayings.append(Saying(FAULT_AT + 2, last.incident | {"cause": Cause.OVERLOAD}))
+    assert verdict(truth(CLOSED), seen)["faults"][0]["after_s"] is None
+
+
 def test_a_repeated_reset_is_the_same_connection_and_not_counted() -> None:
     resets = [reset(FAULT_AT + 0.5, "refused"), reset(FAULT_AT + 0.6, "refused", repeated=True)]
     assert verdict(truth(CLOSED), observation(), *resets)["faults"][0]["resets_after"] == 1

@@ -81,9 +81,10 @@ COMMON: Mapping[str, Span] = {
     "reset_share": Between(0.002, 0.05),
     "link_mbit": Between(60, 200),
     "check": OneOf(("http", "tcp")),
+    "check_interval_s": OneOf((0.5, 1.0)),
 }
 """Every scenario's parameters: `faulty` is which member (modulo their number), `rate` connections/s of all clients together, `reset_share`
-of the served connections are closed with RST by ordinary clients, `check` is the pool's health check."""
+of the served connections are closed with RST by ordinary clients, `check` and its interval are the pool's health check."""
 
 
 def draw(scenario: str, spans: Mapping[str, Span], seed: int) -> dict[str, Any]:

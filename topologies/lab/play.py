@@ -8,6 +8,7 @@ Into FOLDER go NAME-SEED.truth.json, NAME-SEED.result.json (`verdict.Result`), a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -61,6 +62,7 @@ class Player:
         with Controller(scene.folder, scene.policy(), framework, recording) as controller:
             scene.controller = controller
             scene.build()
+            self._show(f"{scene.parameters['topology']} with {len(scene.cast.members)} servers stands")
             self._wait_until_served(controller)
             observer = Observer(controller, self._show)
             load_at = time.time()
@@ -144,7 +146,9 @@ def main() -> int:
     began = time.monotonic()
 
     def show(line: str) -> None:
-        if not arguments.quiet:
+        if arguments.quiet:
+            return
+        with contextlib.suppress(BrokenPipeError):  # nobody looks any more; the result is written all the same
             print(f"{time.monotonic() - began:6.2f} s  {line}", flush=True)
 
     try:

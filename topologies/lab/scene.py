@@ -63,6 +63,7 @@ class Scene:
     def policy(self) -> dict[str, Any]:
         """The policy of this run: one pool, one VIP, and the links' rates as they are."""
         check = self.parameters["check"] if self.scenario.service == "http" else "tcp"
+        interval_s = self.parameters["check_interval_s"]
         members = [
             {"name": member.name, "address": member.place.address, "port": MEMBER_PORT} for member in self.cast.members
         ]
@@ -72,7 +73,7 @@ class Scene:
                 POOL: {
                     "members": members,
                     "max_ejection_percent": 50,
-                    "health_check": {"type": check, "interval_s": 1, "timeout_s": 0.8},
+                    "health_check": {"type": check, "interval_s": interval_s, "timeout_s": 0.8 * interval_s},
                 }
             },
             "vips": {POOL: {"address": VIP, "port": self.vip_port, "pool": POOL}},

@@ -120,16 +120,13 @@ def _is_of(fault: FaultTruth, reset: Reset) -> bool:
 
 
 def _right_at(incident: Incident | None, right_answers: set[Cause], seen: Observation) -> float | None:
-    if incident is None:
-        return None
-    return next(
-        (
-            saying.time
-            for saying in seen.sayings
-            if saying.incident["id"] == incident["id"] and saying.incident["cause"] in right_answers
-        ),
-        None,
-    )
+    """Since when the incident has said the right thing, up to the end; None when it said something else last."""
+    since: float | None = None
+    for saying in seen.sayings:
+        if incident is not None and saying.incident["id"] == incident["id"]:
+            right = saying.incident["cause"] in right_answers
+            since = (saying.time if since is None else since) if right else None
+    return since
 
 
 def _acted(fault: FaultTruth, incident: Incident | None, seen: Observation) -> bool:

@@ -1,0 +1,84 @@
+"""Runs of the lab from end to end, each in a sandbox of its own: the faults are on the wire, the files say what happened."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topologies.lab.batch import Run, play, play_all
+
+pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
+
+RESETLB = str(Path(sys.executable).with_name("resetlb"))
+BUDGET_S = 120
+
+
+@pytest.fixture(autouse=True)
+def _whole_proc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In a user namespace the kernel allows a new /proc only where a whole one is to be seen (user_namespaces(7))."""
+    folder = tmp_path_factory.mktemp("proc")
+    subprocess.run(["mount", "-t", "proc", "proc", folder], check=True)
+    yield
+    subprocess.run(["umount", folder], check=True)
+
+
+def _kinds(result: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(sender, kind) for sender, _, kind, _ in result["resets"]}
+
+
+def test_a_closed_port_is_found_and_the_truth_lies_beside_the_result(tmp_path: Path) -> None:
+    (result,) = play_all([Run("port-closed", 1)], tmp_path, jobs=1, tell=print, record=True)
+    truth = json.loads((tmp_path / "port-closed-1.truth.json").read_text())
+    faulty = f"web/web-{truth['parameters']['faulty'] % truth['parameters']['members'] + 1}"
+    assert truth["faults"][0]["subjects"] == [{"type": "member", "id": faulty}]
+    assert truth["load_at"] + 4 < truth["fault_at"] < truth["end_at"] - 6
+    assert ("member", "refused") in _kinds(result)
+    (fault,) = result["faults"]
+    assert (fault["found"], fault["subject"]["id"], fault["acted"]) == ("misconfiguration", faulty, True)
+    assert result["harmed"] == []
+    assert result["clients"]["after"]["served"] > 100
+    assert (tmp_path / "port-closed-1.record").stat().st_size > 1000
+
+
+def test_two_runs_at_once_do_not_see_each_other(tmp_path: Path) -> None:
+    runs = [Run("quiet", 1), Run("blind-resets", 1)]
+    by_name = {result["scenario"]: result for result in play_all(runs, tmp_path, jobs=2, tell=print)}
+    assert ("injected", "injected") in _kinds(by_name["blind-resets"])
+    assert by_name["blind-resets"]["faults"][0]["found"] == "hostile"
+    assert not any(kind == "injected" for _, kind in _kinds(by_name["quiet"]))
+    assert by_name["quiet"]["incidents"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("wrong-service-tls", ("member", "aborted-by-member")),
+        ("wrong-service-ssh", ("member", "aborted-by-member")),
+        ("accept-queue-reset", ("member", "not-accepted")),
+        ("router-rejects-data", ("member", "unknown-connection")),
+        ("garbage", ("member", "aborted-by-member")),
+    ],
+)
+def test_the_fault_is_on_the_wire(name: str, kind: tuple[str, str], tmp_path: Path) -> None:
+    (result,) = play_all([Run(name, 1)], tmp_path, jobs=1, tell=print)
+    assert kind in _kinds(result)
+
+
+def test_os_ken_plays_it_too(tmp_path: Path) -> None:
+    result = play(Run("port-closed", 2), tmp_path, framework="os-ken")
+    assert result["faults"][0]["found"] == "misconfiguration"
+
+
+def test_a_run_at_the_terminal_shows_what_happens_and_ends_with_the_verdict() -> None:
+    ended = subprocess.run(
+        [RESETLB, "lab", "run", "port-closed"], capture_output=True, text=True, timeout=BUDGET_S, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "a member's listener closes" in ended.stdout
+    assert "weight 100 → 0" in ended.stdout
+    assert "expected  misconfiguration" in ended.stdout
+    assert ": right; acted as expected" in ended.stdout
