@@ -50,7 +50,9 @@ from controller.services import Services
 from controller.telemetry import Telemetry
 from controller.topology import Host, Topology
 
-COUNT_INTERVAL_S = 2.0
+COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0
+ATTENTIVE_S = 60.0
+"""For so long after a switch connected, and while there is an incident, counters are asked for often."""
 COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS)
 GRACE_S = 60
 """How long a switch that came back empty picks up connections it no longer knows."""
@@ -73,7 +75,7 @@ class Core:
         self.resets = Resets()
         self.counters = Counters()
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
-        self.investigation.connection_rate = lambda vip, member: self.counters.rate("handshake", vip, member)
+        self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.quarantine = Quarantine()
         self.paths = Paths(self.topology)
@@ -93,7 +95,7 @@ class Core:
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
         self._active_rules: tuple[Rule, ...] = ()
         self._next_hold = 0.0
-        self._next_count = 0.0
+        self._next_count = self._attentive_until = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
@@ -169,6 +171,7 @@ class Core:
         self.telemetry.apply(event.policy)
         self.remedies.apply(event.policy)
         recorded = self.services.apply(event.policy, now)
+        self.discovery.reserve(self.services.reserved)
         self._stale.update(self.installed)
         hold = self._renew_hold(now) if self.holding else self._release_hold()
         return [*recorded, *self._find_members(now), *hold]
@@ -190,6 +193,7 @@ class Core:
 
     def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:
         self.installed[dpid] = installed
+        self._attentive_until = now + ATTENTIVE_S
         self._stale.add(dpid)
         self._after += self._hold_at(dpid) if self.holding else []
         return self._find_members(now)
@@ -283,7 +287,8 @@ class Core:
         if self.holding and now >= self._next_hold:
             decisions += self._renew_hold(now)
         if now >= self._next_count:
-            self._next_count = now + COUNT_INTERVAL_S
+            attentive = self.investigation.incidents.open or now < self._attentive_until
+            self._next_count = now + (COUNT_OFTEN_S if attentive else COUNT_INTERVAL_S)
             decisions += [RequestCounters(dpid, table) for dpid in self._edges() for table in COUNTED_TABLES]
             decisions += self._find_members(now)
             self._follow_schedules(now)

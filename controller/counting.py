@@ -21,6 +21,7 @@ class Counters:
         self._last: dict[tuple[int, int], int] = {}
         self._totals: dict[Counted, int] = {}
         self._rates: dict[Counted, float] = {}
+        self._recent: dict[Counted, float] = {}
         self._reported: dict[tuple[int, int], float] = {}
 
     def take(self, event: FlowCounted, meaning: Mapping[int, Counted], now: float) -> None:
@@ -40,6 +41,7 @@ class Counters:
             self._totals[counted] = self._totals.get(counted, 0) + packets
             if elapsed is not None:
                 share = min(1.0, elapsed / RATE_WINDOW_S)
+                self._recent[counted] = packets / elapsed
                 rate = self._rates.get(counted, 0.0)
                 self._rates[counted] = rate + share * (packets / elapsed - rate)
 
@@ -50,6 +52,10 @@ class Counters:
     def rate(self, *counted: str) -> float | None:
         """How many per second of late; None when no switch has said."""
         return self._rates.get(counted)
+
+    def recent(self, *counted: str) -> float | None:
+        """How many per second between the last two reports; None when there were not two."""
+        return self._recent.get(counted)
 
     def totals(self) -> dict[Counted, int]:
         """Everything counted so far."""

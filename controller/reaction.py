@@ -141,7 +141,8 @@ class Reaction:
         if member is None or record.repeated or not _speaks_against_member(record):
             return []
         probes = self.suspicions.note(member.key, record.connection.src, record.kind, now)
-        decisions = self._passive(member, now)
+        # Who is refused is redispatched, and a port that own probes find open is not closed: nothing to eject for.
+        decisions = self._passive(member, now) if record.kind is not Kind.REFUSED else []
         if member.ejection is None:
             for _ in range(probes):
                 decisions += self._probe(member, now, confirming=True)

@@ -18,7 +18,9 @@ E = TypeVar("E")
 
 MAX_CLIENTS, MAX_PORTS = 4096, 1024
 LATENCY_LEARNING = 0.05
+LEARNING_CONNECTIONS = 0.02
 BURST_GAP_S = 5.0
+SHORTEST_BURST_S = 0.5
 
 
 @dataclass(slots=True)
@@ -28,6 +30,8 @@ class Tally:
     patterns: dict[Pattern, Decayed] = field(default_factory=dict)
     fresh: dict[Pattern, int] = field(default_factory=dict)
     total: int = 0
+    bad_total: int = 0
+    """Those that were not harmless."""
     burst_began: float = 0.0
     burst_last: float = 0.0
     burst: int = 0
@@ -39,6 +43,7 @@ class Tally:
             if now - self.burst_last > BURST_GAP_S:
                 self.burst_began, self.burst = now, 0
             self.burst += 1
+            self.bad_total += 1
             self.burst_last = now
         self.patterns.setdefault(pattern, Decayed()).add(now)
         self.fresh[pattern] = self.fresh.get(pattern, 0) + 1
@@ -57,6 +62,10 @@ class Tally:
     def bad_rate(self, now: float) -> float:
         """Connections reset in any way that is not harmless, per second."""
         return sum(count.rate(now) for pattern, count in self.patterns.items() if pattern not in HARMLESS)
+
+    def burst_rate(self, now: float) -> float:
+        """Connections per second in the present burst."""
+        return self.burst / max(now - self.burst_began, SHORTEST_BURST_S)
 
     def dominant(self, now: float) -> Pattern | None:
         """The pattern most resets have."""
@@ -81,6 +90,19 @@ class MemberEvidence:
     connections_per_s: float | None = None
     usual_connections_per_s: float | None = None
     load: float | None = None
+    _counts: int = 0
+
+    def on_counted(self, connections_per_s: float, load: float | None, now: float) -> None:
+        """Take in how many connections came between the last two reports, and what its agent says."""
+        self.connections_per_s, self.load = connections_per_s, load
+        usual = self.usual_connections_per_s
+        if usual is None:
+            self.usual_connections_per_s = connections_per_s
+        elif now - self.tally.burst_last > BURST_GAP_S:
+            # A plain mean at first, then slowly: the first seconds must not stand for ever. Bursts do not count as usual.
+            self._counts += 1
+            step = max(LEARNING_CONNECTIONS, 1 / (self._counts + 1))
+            self.usual_connections_per_s = usual + step * (connections_per_s - usual)
 
     def on_probe(self, result: ProbeResult, ttl: int | None, now: float) -> None:
         """Take in what an own probe found."""

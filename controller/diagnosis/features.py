@@ -62,7 +62,7 @@ def member_features(
         _peers(member, [evidence.member(peer) for peer in peers], pattern, now),
         _probe(member, now),
         _latency(member),
-        _load(member),
+        _load(member, [evidence.member(peer) for peer in peers], now),
         _ttl(member, now),
         link_feature(congested),
     ]
@@ -125,14 +125,17 @@ def _latency(member: MemberEvidence) -> Feature | None:
     return Feature("latency", "raised" if raised else "usual", text)
 
 
-def _load(member: MemberEvidence) -> Feature | None:
+def _load(member: MemberEvidence, peers: list[MemberEvidence], now: float) -> Feature | None:
+    """What its agent says; else what the whole pool is offered, since an ejection moves load from one member to others."""
     if member.load is not None and member.load >= 0.9:
         return Feature("load", "full", f"it reports a load of {member.load:.0%}")
-    if member.connections_per_s is None or not member.usual_connections_per_s:
+    pool = [member, *peers]
+    usual = sum(one.usual_connections_per_s or 0.0 for one in pool)
+    if not usual:
         return None
-    ratio = member.connections_per_s / member.usual_connections_per_s
-    text = f"{member.connections_per_s:.0f} new connections/s, usually {member.usual_connections_per_s:.0f}"
-    return Feature("load", "raised" if ratio > 1.5 else "usual", text)
+    offered = sum((one.connections_per_s or 0.0) + one.tally.rate(Pattern.REFUSED, now) for one in pool)
+    text = f"the pool is offered {offered:.0f} new connections/s, usually {usual:.0f}"
+    return Feature("load", _level(offered / usual, (1.25, "usual"), (1.8, "raised"), (9e9, "surge")), text)
 
 
 def _ttl(member: MemberEvidence, now: float) -> Feature | None:

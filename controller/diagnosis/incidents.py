@@ -40,7 +40,9 @@ class Action:
     target: str
     result: str
     resets_per_s: float = 0.0
-    """How fast resets of the incident came when it was done: what its effect is measured against."""
+    """How fast resets of the incident came when it was done: what its effect is measured against. 0: not to be measured."""
+    baseline: int | None = None
+    """How many there had been when the action had taken hold."""
 
 
 @dataclass(slots=True)

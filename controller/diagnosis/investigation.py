@@ -24,7 +24,7 @@ INTERVAL_S = 0.25
 SCAN_TARGETS = 8
 GUILTY_SHARE = 0.8
 FEWEST = 3
-LEARNING_CONNECTIONS = 0.02
+REVIEWED_S = 3.0
 
 
 class Investigation:
@@ -80,12 +80,7 @@ class Investigation:
             known = [rate for rate in rates if rate is not None]
             if not known:
                 continue
-            evidence = self.evidence.member(member.number)
-            evidence.connections_per_s = sum(known)
-            evidence.load = member.load
-            usual = evidence.usual_connections_per_s
-            step = LEARNING_CONNECTIONS * (evidence.connections_per_s - usual) if usual is not None else 0.0
-            evidence.usual_connections_per_s = evidence.connections_per_s if usual is None else usual + step
+            self.evidence.member(member.number).on_counted(sum(known), member.load, now)
 
     connection_rate: Callable[[str, str], float | None] = staticmethod(lambda _vip, _member: None)
     """(vip, member) to new connections per second."""
@@ -119,7 +114,22 @@ class Investigation:
         for incident in [*self.incidents.open.values()]:
             if now - incident.last_reset > QUIET_S:
                 decisions.append(self._close(incident, now))
+            elif 0 < now - incident.last_reset < REVIEWED_S and incident.subject.type is SubjectType.MEMBER:
+                decisions += self._review(incident, now)
         return decisions
+
+    def _review(self, incident: Incident, now: float) -> list[Decision]:
+        """Evidence that comes later than resets (counters, probes) still counts: an ejected member has no more resets to show."""
+        pool, _, name = incident.subject.id.partition("/")
+        state = self.services.pools.members.get((pool, name))
+        features = self._features(state, now) if state is not None else []
+        if not features or not incident.update(self.model.diagnose(features), now):
+            return []
+        return [announcement(incident, "updated")]
+
+    def _features(self, state: MemberState, now: float) -> list[Feature]:
+        peers = [peer.number for peer in self.services.pools.of(state.pool) if peer is not state]
+        return member_features(state.number, self.evidence, peers, self._congestion(state, now)[0], now)
 
     def _anomalous(
         self, subject: str, pattern: Pattern, count: int, exposure: float, now: float, elapsed: float
@@ -202,8 +212,7 @@ class Investigation:
         """Whose fault could it be: a link on the way, one client, or the member itself."""
         client, share = evidence.clients.top(now)
         congested, link = self._congestion(state, now)
-        peers = [peer.number for peer in self.services.pools.of(state.pool) if peer is not state]
-        features = member_features(state.number, self.evidence, peers, congested, now)
+        features = self._features(state, now)
         if (
             congested
             and link is not None
@@ -265,9 +274,7 @@ class Investigation:
         subject = Subject(SubjectType.MEMBER, f"{member.pool}/{member.policy.name}")
         incident = self.incidents.open.get(subject)
         if incident is None:
-            peers = [peer.number for peer in self.services.pools.of(member.pool) if peer is not member]
-            features = member_features(member.number, self.evidence, peers, self._congestion(member, now)[0], now)
-            diagnosis = self.model.diagnose(features)
+            diagnosis = self.model.diagnose(self._features(member, now))
             incident = Incident(
                 self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)
             )

@@ -30,6 +30,8 @@ from controller.services import Services
 from controller.topology import Endpoint
 
 EFFECT_S = 6.0
+TAKES_HOLD_S = 1.0
+"""Connections that were under way when something was done are not held against it."""
 RECOVERY_STEP_S = 5.0
 CUT_AGAIN_S = 3.0
 SETTLE_S = 0.5
@@ -135,7 +137,7 @@ class Remedies:
             return []
         self._recovering[member.key] = now + RECOVERY_STEP_S
         name = incident.subject.id
-        incident.note(now, "cut-weight", name, f"weight at {member.share:.0%}", self._pool_rate(member.pool, now))
+        incident.note(now, "cut-weight", name, f"weight at {member.share:.0%}")
         text = f"{name} is overloaded: its weight is at {member.share:.0%}"
         return [Announce("cut-weight", text, {"member": name, "share": member.share, "incident": incident.id})]
 
@@ -172,30 +174,37 @@ class Remedies:
             return []
         decisions: list[Decision] = []
         for taken in incident.actions:
-            if taken.action != "eject" or taken.resets_per_s <= 0 or now - taken.time < EFFECT_S:
+            if taken.action != "eject" or taken.resets_per_s <= 0 or now - taken.time < TAKES_HOLD_S:
                 continue
-            before, taken_rate = taken.resets_per_s, self._pool_rate(member.pool, now)
+            if taken.baseline is None:
+                taken.baseline = self._pool_total(member.pool)
+            if now - taken.time < EFFECT_S:
+                continue
+            before = taken.resets_per_s
+            since = (self._pool_total(member.pool) - taken.baseline) / (EFFECT_S - TAKES_HOLD_S)
             taken.resets_per_s = 0.0
-            if taken_rate < 0.5 * before:
-                taken.result += f"; helped: {before:.1f} to {taken_rate:.1f} resets/s"
+            if since < 0.5 * before:
+                taken.result += f"; helped: {before:.1f} to {since:.1f} resets/s"
             elif member.ejection is not None and not member.ejection.confirmed:
-                taken.result += f"; did not help ({before:.1f} to {taken_rate:.1f} resets/s): reverted"
+                taken.result += f"; did not help ({before:.1f} to {since:.1f} resets/s): reverted"
                 incident.reverted = True
                 decisions += self.readmit(member, now)
         return decisions
 
-    def note_ejection(self, member: MemberState, reason: str, now: float) -> None:
-        """The first reaction, or this, took a member out: it belongs to the incident of that member."""
-        incident = self.investigation.on_ejected(member, now)
-        incident.note(now, "eject", f"{member.pool}/{member.policy.name}", reason, self._pool_rate(member.pool, now))
-
-    def _pool_rate(self, pool: str, now: float) -> float:
+    def _pool_total(self, pool: str) -> int:
+        """Connections of the pool's clients that were reset so far, other than harmlessly."""
         evidence = self.investigation.evidence.members
         return sum(
-            evidence[member.number].tally.bad_rate(now)
+            evidence[member.number].tally.bad_total
             for member in self.services.pools.of(pool)
             if member.number in evidence
         )
+
+    def note_ejection(self, member: MemberState, reason: str, now: float) -> None:
+        """The first reaction, or this, took a member out: it belongs to the incident of that member."""
+        incident = self.investigation.on_ejected(member, now)
+        rate = self.investigation.evidence.member(member.number).tally.burst_rate(now)
+        incident.note(now, "eject", f"{member.pool}/{member.policy.name}", reason, rate)
 
     def _recover(self, now: float) -> list[Decision]:
         """Additive increase: a tenth of the weight per quiet step."""
