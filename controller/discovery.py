@@ -41,6 +41,8 @@ class Discovery:
     lldp_key: bytes
     topology_changed: bool = False
     hosts_changed: bool = False
+    reserved: frozenset[int] = frozenset()
+    """Addresses that no host may have: those of VIPs, and the one that own probes come from."""
     answers: list[Decision] = field(default_factory=list)
     """What may go out once the flows to the hosts just learnt are in force."""
     _settling: dict[Endpoint, float] = field(default_factory=dict)
@@ -180,11 +182,10 @@ class Discovery:
 
     def learn(self, host: Host, now: float) -> list[Decision]:
         """An address was seen at a host port. A known one moves only when the old place no longer answers for it."""
-        switch = self.topology.switches.get(host.dpid)
-        if switch is None or not _is_host_address(host) or self.topology.is_fabric_port(host.endpoint):
+        if not self._may_have_hosts(host.endpoint, now) or not _is_host_address(host):
             return []
-        if now - switch.up_since.get(host.port_no, now) < SETTLE_S:
-            return []
+        if host.ip in self.reserved:
+            return [_claim(host, "the controller's own")]
         known = self.topology.hosts.get(host.ip)
         if known == host:
             return []
@@ -194,6 +195,12 @@ class Discovery:
             return []
         self._moves[host.ip] = _Move(host, now + MOVE_ANSWER_S)
         return [SendPacket(known.dpid, frames.arp_question(host.ip), (Output(known.port_no),))]
+
+    def _may_have_hosts(self, endpoint: Endpoint, now: float) -> bool:
+        switch = self.topology.switches.get(endpoint[0])
+        if switch is None or self.topology.is_fabric_port(endpoint):
+            return False
+        return now - switch.up_since.get(endpoint[1], now) >= SETTLE_S
 
     def _bind(self, host: Host) -> list[Decision]:
         at_port = sum(1 for other in self.topology.hosts.values() if other.endpoint == host.endpoint)
@@ -210,6 +217,11 @@ class Discovery:
         self.answers += [_arp_answer(host, asker) for asker in self._waiting.pop(host.ip, {}).values()]
         return [record, Announce(kind, f"{kind} at {host.dpid:016x}:{host.port_no}", fields)]
 
+    def reserve(self, addresses: frozenset[int]) -> None:
+        """No host may have these; one that had is forgotten."""
+        self.reserved = addresses
+        self._forget_hosts(host for host in self.topology.hosts.values() if host.ip in addresses)
+
     def _forget_hosts(self, hosts: Iterable[Host]) -> None:
         for host in list(hosts):
             del self.topology.hosts[host.ip]
@@ -222,17 +234,15 @@ class Discovery:
         if move is None or known is None or known.endpoint != endpoint:
             return []
         del self._moves[ip]
-        where = f"{move.host.dpid:016x}:{move.host.port_no}"
-        return [
-            Announce("spoof", f"{where} claims an address that lives at {known.dpid:016x}:{known.port_no}", {"ip": ip})
-        ]
+        return [_claim(move.host, f"that of {known.dpid:016x}:{known.port_no}")]
 
     def _finish_moves(self, now: float) -> list[Decision]:
         decisions: list[Decision] = []
         for ip, move in list(self._moves.items()):
             if now >= move.deadline:
                 del self._moves[ip]
-                decisions += self._bind(move.host)
+                if self._may_have_hosts(move.host.endpoint, now):
+                    decisions += self._bind(move.host)
         return decisions
 
     # --- questions -------------------------------------------------------------------------------------------------------------
@@ -253,8 +263,10 @@ class Discovery:
         target = self.topology.hosts.get(message.tpa)
         if target is not None:
             return decisions + ([_arp_answer(target, sender)] if target.endpoint != sender.endpoint else [])
-        waiting = self._waiting.setdefault(message.tpa, {}) if len(self._waiting) < MAX_QUESTIONS else {}
-        waiting[sender.ip] = sender
+        if self.topology.hosts.get(sender.ip) == sender:
+            self._waiting.setdefault(message.tpa, {})[sender.ip] = sender
+            if len(self._waiting) > MAX_QUESTIONS:
+                del self._waiting[next(iter(self._waiting))]
         return decisions + self.ask([message.tpa], now)
 
     def ask(self, addresses: Iterable[int], now: float) -> list[Decision]:
@@ -304,6 +316,11 @@ def _is_host_address(host: Host) -> bool:
     return (
         0 < first < 224 and first != 127 and host.mac != 0 and not host.mac >> 40 & 1 and not frames.is_ours(host.mac)
     )
+
+
+def _claim(host: Host, whose: str) -> Announce:
+    text = f"{host.dpid:016x}:{host.port_no} claims an address, {whose}"
+    return Announce("spoof", text, {"ip": host.ip, "dpid": f"{host.dpid:016x}", "port_no": host.port_no})
 
 
 def _arp_answer(target: Host, asker: Host) -> Decision:

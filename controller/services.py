@@ -242,6 +242,12 @@ class Services:
             for member in self.pools.of(vip.pool)
         ]
 
+    @property
+    def reserved(self) -> frozenset[int]:
+        """Addresses that no host may have: every VIP's, and the one own probes come from."""
+        taken = {int(ipaddress.IPv4Address(vip.address)) for vip in self.vips.values()}
+        return frozenset(taken if self.probe_address is None else taken | {self.probe_address})
+
     def addresses(self) -> list[int]:
         """Addresses of all members, each once."""
         return list(dict.fromkeys(member.address for member in self.pools.members.values()))
