@@ -36,7 +36,6 @@ one probe of a burst only would seem to lose more than it does, so bursts are as
 FIRST_AFTER_S = 1.0
 """A new link is not probed before the far switch had time to take the entry that punts probes."""
 ROUND_S = 1.0
-LATE_S = 0.3
 SAMPLES = 32
 LEAST_SAMPLES = 3
 SAMPLE_AGE_S = 10.0
@@ -79,7 +78,6 @@ class Prober:
         self._turns: Schedule[Endpoint] = Schedule()
         self._fast: set[Endpoint] = set()
         self._last_turn = float("-inf")
-        self._settle_after = float("-inf")
 
     # --- which links -----------------------------------------------------------------------------------------------------------
 
@@ -116,17 +114,10 @@ class Prober:
             direction.next_send = min(direction.next_send, now + self._grain_s)
             self._turns.set(near, direction.next_send)
 
-    def suspected(self, near: Endpoint) -> bool:
-        """Whether the direction is probed fast."""
-        return near in self._fast
-
     # --- out and in ------------------------------------------------------------------------------------------------------------
 
     def on_tick(self, now: float) -> list[Decision]:
         """Count what should have arrived by now, and send the probes that are due."""
-        if now - max(self._turns.next(), self._last_turn + self._grain_s) > LATE_S:
-            # The controller itself was held up: probes may wait unread. What is missing is not lost yet.
-            self._settle_after = now + ANSWER_S
         self._last_turn = now
         sent: list[Decision] = []
         # Many that are due at once (a whole fabric under suspicion) take their turns over the next moments.
@@ -199,7 +190,7 @@ class Prober:
 
     def _settle(self, near: Endpoint, direction: _Direction, now: float) -> None:
         """Close the rounds of which nothing more can come."""
-        while direction.rounds and now >= self._settle_after:
+        while direction.rounds:
             around = direction.rounds[0]
             if now - around.started < ROUND_S or now - around.ended < ANSWER_S:
                 return
@@ -213,7 +204,10 @@ class Prober:
                 self.suspect(near, now)
 
     def _blind(self, near: Endpoint, direction: _Direction, around: _Round, now: float) -> bool:
-        """Whether a control channel lost something around the time of the round: nobody can say where its probes went."""
+        """Whether a control channel lost something around the time of the round, or the controller was held up and has not read it yet.
+
+        Then nobody can say where the round's probes went.
+        """
         since = around.started - ROUND_S
         return any(self.channels.lost_since(dpid, since, now) for dpid in (near[0], direction.far[0]))
 

@@ -140,10 +140,15 @@ class Link(Answer):
     src: PortReference
     dst: PortReference
     capacity_bps: int
+    throughput_bps: float | None = None
     utilisation_pct: float | None = None
     loss_pct: float | None = None
     delay_ms: float | None = None
     queue_drops: int | None = None
+    queue_drops_per_s: float | None = None
+    congested: bool = False
+    congested_since: str | None = None
+    congested_by: list[str] = []
 
 
 class Host(Answer):
