@@ -64,13 +64,12 @@ class Player:
             scene.build()
             self._show(f"{scene.parameters['topology']} with {len(scene.cast.members)} servers stands")
             self._wait_until_served(controller)
+            scene.introduce()
             observer = Observer(controller, self._show)
             load_at = time.time()
             scene.open_for_business()
             observer.start()
-            self._show(
-                f"clients open {scene.parameters['rate']:.0f} connections/s to {len(scene.cast.members)} members"
-            )
+            self._show(f"all members are up; clients open {scene.parameters['rate']:.0f} connections/s")
             time.sleep(BASELINE_S)
             self._check_healthy()
             fault_at = self._begin()

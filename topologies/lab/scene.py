@@ -114,6 +114,19 @@ class Scene:
 
     # --- traffic -----------------------------------------------------------------------------------------------------------------
 
+    def introduce(self) -> None:
+        """Every host speaks once, so that the fabric knows it: unknown stations are let in at a limited rate, and bursts are not."""
+        places = (*self.cast.clients, *self.cast.spares)
+        pings = [
+            self.fabric.popen(
+                place.host, "ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", address, VIP, stdout=self._errors()
+            )
+            for place in places
+            for address in place.addresses
+        ]
+        for ping in pings:
+            ping.wait()
+
     def open_for_business(self) -> None:
         """Starts the ordinary clients."""
         for place in self.cast.clients:
