@@ -10,6 +10,8 @@ from controller.health import Outcome
 
 PROBE_FRESH_S = 4.0
 FAILING_SPAN_S = 4.0
+FEWEST_TO_COUNT = 3
+"""Of fewer resets it says nothing whether one client had them or all connections were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def member_features(
 
 def _failing(member: MemberEvidence, now: float) -> Feature | None:
     """Which share of its connections ends so, over the burst or its last seconds; counters lag, the usual rate does not."""
-    if member.usual_connections_per_s is None:
+    if member.usual_connections_per_s is None or member.tally.burst < FEWEST_TO_COUNT:
         return None
     span = min(max(now - member.tally.burst_began, 0.02), FAILING_SPAN_S)
     failed = min(member.tally.burst, sum(count.value(now) for count in member.tally.patterns.values()) + 1)
@@ -81,7 +83,9 @@ def _failing(member: MemberEvidence, now: float) -> Feature | None:
     return Feature("failing", word, f"about {share:.0%} of its connections end so")
 
 
-def _clients(member: MemberEvidence, now: float) -> Feature:
+def _clients(member: MemberEvidence, now: float) -> Feature | None:
+    if member.tally.burst < FEWEST_TO_COUNT:
+        return None
     count = member.distinct_clients.count(now)
     _, share = member.clients.top(now)
     if count <= 1:
