@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from topologies.precedence import FIRST
+
 RUN_DIR = Path("/run/openvswitch")
 DATABASE = RUN_DIR / "conf.db"
 SOCKET = RUN_DIR / "db.sock"
@@ -33,7 +35,7 @@ def start() -> None:
 
 def start_switchd() -> None:
     """Starts ovs-vswitchd on the existing database: bridges and ports come back, flows and connections do not."""
-    run("ovs-vswitchd", f"unix:{SOCKET}", *_daemon("ovs-vswitchd"))
+    run(*FIRST, "ovs-vswitchd", f"unix:{SOCKET}", *_daemon("ovs-vswitchd"))
 
 
 def kill_switchd() -> None:

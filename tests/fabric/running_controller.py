@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from controller.store.database import FILE_NAME
+from topologies.precedence import give_precedence
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORK = os.environ.get("RESETLB_FRAMEWORK", "ryu")
@@ -62,6 +63,7 @@ class Controller:
         argv = [sys.executable, "-c", RUN, str(self._state), FRAMEWORK]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT)
+        give_precedence(self._process.pid)
 
     def start(self) -> Self:
         """Starts it; returns when the API answers."""

@@ -6,6 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from topologies.precedence import give_precedence
+
 LOG_TAIL_LINES, LOG_LINE_LENGTH = 15, 200
 _ACTIVATED = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
 """Socket activation names the process that may take the socket: the shell that becomes the controller."""
@@ -33,6 +35,7 @@ class Controller:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=passed, env=unactivated
             )
+        give_precedence(self.process.pid)
 
     def log_tail(self) -> list[str]:
         """The last lines it logged, each cut to `LOG_LINE_LENGTH`."""

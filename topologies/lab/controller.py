@@ -11,6 +11,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from topologies.precedence import give_precedence
+
 ADDRESS = "127.0.0.1:8080"
 STOP_S = 5.0
 ANSWER_S = 3.0
@@ -38,6 +40,7 @@ class Controller:
     def __enter__(self) -> Self:
         with self.log.open("w") as log:
             self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environment)
+        give_precedence(self._process.pid)
         return self
 
     def __exit__(self, *_: object) -> None:
