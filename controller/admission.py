@@ -31,17 +31,21 @@ def always() -> Iterator[FlowEntry]:
     yield FlowEntry(Table.ADMISSION, 90, match(eth_type=LLDP_TYPE), Purpose.LLDP, (Punt(Meter.LLDP),))
 
 
-def fabric_port(switch: Switch, port_no: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
-    """Packets from another switch: those for this switch are tracked, the others pass through, link probes end here."""
+def fabric_port(port_no: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
+    """Packets from another switch pass through; link probes end here."""
     # Only at ports with a switch behind them: no host can use up the meter.
     link_probe = match(in_port=port_no, eth_type=LINK_PROBE_TYPE)
     yield FlowEntry(Table.ADMISSION, 90, link_probe, Purpose.LINK_PROBE, (Punt(Meter.LINK_PROBE),))
     for vip in vips:
         # A VIP answers at the client's own edge and nowhere else, so its address never crosses the fabric.
         yield FlowEntry(Table.ADMISSION, 55, match(in_port=port_no, eth_type=IPV4, ipv4_src=vip), Purpose.ADMISSION)
-    for_us = match(in_port=port_no, eth_type=IPV4, eth_dst=(edge_mac(switch.zone), EDGE_MASK))
-    yield FlowEntry(Table.ADMISSION, 31, for_us, Purpose.ADMISSION, (SetField("reg0", FROM_FABRIC),), goto=Table.TRACK)
     yield FlowEntry(Table.ADMISSION, 30, match(in_port=port_no, eth_type=IPV4), Purpose.ADMISSION, goto=Table.ROUTE)
+
+
+def arriving(switch: Switch, port_no: int) -> FlowEntry:
+    """At an edge: packets from another switch that have come to the switch they are for, by whichever way."""
+    for_us = match(in_port=port_no, eth_type=IPV4, eth_dst=(edge_mac(switch.zone), EDGE_MASK))
+    return FlowEntry(Table.ADMISSION, 31, for_us, Purpose.ADMISSION, (SetField("reg0", FROM_FABRIC),), goto=Table.TRACK)
 
 
 def host_port(port_no: int) -> Iterator[FlowEntry]:

@@ -76,7 +76,7 @@ def _resets(zone: int, priority: int, pinned: int | None, names: tuple[str, ...]
         Table.ROUTE,
         counts=("reset", *names, "aborted-by-client"),
     )
-    handshake = _tcp(tcp_flags=(SYN | ACK, SYN | ACK), ct_state=_REPLY, ct_mark=_mark(0, SYN_ACK_SEEN, pinned))
+    handshake = _tcp(tcp_flags=(SYN | ACK, SYN | ACK | RST), ct_state=_REPLY, ct_mark=_mark(0, SYN_ACK_SEEN, pinned))
     yield FlowEntry(Table.RESETS, priority, handshake, Purpose.STAGE, (_seen(zone, SYN_ACK_SEEN),), Table.ROUTE,
                     counts=("handshake", *names))  # fmt: skip
     closing = _tcp(tcp_flags=(FIN, FIN), ct_mark=_mark(0, FIN_SEEN, pinned))

@@ -75,16 +75,16 @@ class Plan:
         return wanted
 
     def _admission(self, wanted: Wanted, dpid: int) -> None:
-        switch = self.topology.switches[dpid]
         wanted.add(admission.always())
         for port_no in self.topology.fabric_ports(dpid):
-            wanted.add(admission.fabric_port(switch, port_no, self.vip_addresses))
+            wanted.add(admission.fabric_port(port_no, self.vip_addresses))
         for port_no in self.settled_ports[dpid]:
             wanted.add(admission.host_port(port_no))
 
     def _edge(self, wanted: Wanted, dpid: int, routes: Routes) -> None:
         switch = self.topology.switches[dpid]
         local = self.topology.hosts_at(dpid)
+        wanted.add(admission.arriving(switch, port_no) for port_no in self.topology.fabric_ports(dpid))
         for host in local:
             wanted.add(admission.attached(host))
         wanted.add(self.quarantine.flows(local))

@@ -1,0 +1,68 @@
+"""Random policies for a given fabric: pools, VIPs that share them, firewall rules; small, so that they meet each other."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from model_world import text
+
+from controller.policy import Policy, parse_policy
+from topologies.model.wiring import Wiring
+
+PREFIXES = ["10.0.0.0/8", "10.0.0.100", "10.0.0.101", "10.0.1.0/24", "10.0.1.1", "10.0.2.2", "192.0.2.0/24"]
+PORTS = [80, 443, 8080, "80-90", "1000-1999", "1-65535"]
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> dict[str, Any]:
+    """A firewall rule without a schedule."""
+    protocol = draw(st.sampled_from([None, "tcp", "udp", "icmp"]))
+    action = draw(st.sampled_from(["allow", "drop", "reject", "limit"]))
+    rule: dict[str, Any] = {"priority": draw(st.integers(1, 3)), "action": action}
+    for side in ("src", "dst"):
+        prefix = draw(st.sampled_from([None, *PREFIXES]))
+        if prefix:
+            rule[side] = prefix
+    if protocol:
+        rule["protocol"] = protocol
+    if protocol in ("tcp", "udp"):
+        rule["dst_ports"] = draw(st.lists(st.sampled_from(PORTS), max_size=2))
+    if action == "limit":
+        rule["rate_pps"] = draw(st.integers(1, 1000))
+    return rule
+
+
+@st.composite
+def firewalls(draw: st.DrawFn) -> dict[str, Any]:
+    """Up to five rules and a default."""
+    found = [{**rule, "id": f"r{number}"} for number, rule in enumerate(draw(st.lists(rules(), max_size=5)))]
+    default = draw(st.sampled_from(["allow", "drop", "reject"]))
+    return {"rules": found, "default": default, "cut_established": draw(st.booleans())}
+
+
+@st.composite
+def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
+    """One or two pools of the fabric's hosts and of some that are nowhere, up to three VIPs, a firewall."""
+    servers = [text(host.address) for host in wiring.hosts] + ["10.0.9.9"]
+    pools = {}
+    for name in ("web", "api")[: draw(st.integers(1, 2))]:
+        chosen = draw(
+            st.lists(st.tuples(st.sampled_from(servers), st.sampled_from([80, 8080])), unique=True, max_size=4)
+        )
+        members = [
+            {"name": f"m{number}", "address": address, "port": port, "weight": draw(st.sampled_from([0, 1, 100])),
+             "admin_state": draw(st.sampled_from(["active", "draining", "disabled"]))}
+            for number, (address, port) in enumerate(chosen)
+        ]  # fmt: skip
+        pools[name] = {"members": members, "redispatch": draw(st.booleans()), "on_down": draw(st.sampled_from(["keep", "reset"])),
+                       "drain_timeout_s": draw(st.sampled_from([0.0, 300.0]))}  # fmt: skip
+    sockets = draw(
+        st.lists(
+            st.tuples(st.sampled_from(["10.0.0.100", "10.0.0.101"]), st.sampled_from([80, 443])),
+            unique=True,
+            max_size=3,
+        )
+    )
+    vips = {f"v{number}": {"address": address, "port": port, "pool": draw(st.sampled_from(sorted(pools))),
+                           "affinity_timeout_s": draw(st.sampled_from([0, 0, 30]))}
+            for number, (address, port) in enumerate(sockets)}  # fmt: skip
+    return parse_policy({"version": 1, "pools": pools, "vips": vips, "firewall": draw(firewalls())})
