@@ -107,7 +107,9 @@ def test_another_cause_is_wrong_and_nothing_is_no_diagnosis() -> None:
 
 def test_an_incident_from_before_the_fault_answers_for_nothing() -> None:
     early = incident(WEB_2, Cause.MISCONFIGURATION, opened=FAULT_AT - 2)
-    assert verdict(truth(CLOSED), observation(early))["faults"][0]["found"] is None
+    result = verdict(truth(CLOSED), observation(early))
+    assert result["faults"][0]["found"] is None
+    assert verdict(truth(HARMLESS), observation(early))["faults"][0]["right"] is False, "what is benign was so before"
 
 
 def test_the_incident_is_chosen_by_its_subject_never_by_its_cause() -> None:

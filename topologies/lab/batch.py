@@ -8,7 +8,6 @@ Into DIR go the ground truth, the result and (unless --no-recording) the recordi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
@@ -74,7 +73,7 @@ def play_all(
     folder.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
     with ThreadPoolExecutor(jobs) as pool:
-        playing = {pool.submit(_play_again, run, folder, framework, record): run for run in runs}
+        playing = {pool.submit(_play_again, run, folder, framework, record, tell): run for run in runs}
         for done, future in enumerate(as_completed(playing), 1):
             run = playing[future]
             try:
@@ -89,11 +88,13 @@ def play_all(
     return results
 
 
-def _play_again(run: Run, folder: Path, framework: str, record: bool) -> Result:
+def _play_again(run: Run, folder: Path, framework: str, record: bool, tell: Callable[[str], None]) -> Result:
     """A run that came to no result is tried again: on a busy machine the service may not be well before the fault."""
     for _ in range(ATTEMPTS - 1):
-        with contextlib.suppress(RunFailedError):
+        try:
             return play(run, folder, framework=framework, record=record)
+        except RunFailedError as error:
+            tell(f"{run.name} {run.seed} is played again: {error}")
     return play(run, folder, framework=framework, record=record)
 
 

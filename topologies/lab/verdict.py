@@ -12,6 +12,8 @@ from topologies.lab.scenario import Action, Cause, Subject
 from topologies.lab.truth import FaultTruth, Truth
 
 FULL_WEIGHT = 100
+CLOCK_S = 0.1
+"""How far the controller's steady clock may be from the wall clock."""
 Incident = dict[str, Any]
 Reset = dict[str, Any]
 Result = dict[str, Any]
@@ -40,7 +42,7 @@ def judge(truth: Truth, seen: Observation, resets: list[Reset], ended: Ended) ->
         "harmed": [list(subject) for subject in truth.bystanders if _harmed(subject, seen)],
         "beside": [
             {"subject": incident["subject"], "cause": incident["cause"]}
-            for incident in _told(truth, seen)
+            for incident in _largest_first(seen)
             if incident["id"] not in claimed and not _is_explained(incident, truth)
         ],
         "incidents": list(seen.last.values()),
@@ -51,20 +53,20 @@ def judge(truth: Truth, seen: Observation, resets: list[Reset], ended: Ended) ->
     }
 
 
-def _told(truth: Truth, seen: Observation) -> list[Incident]:
-    """The incidents that opened after the fault, those of most resets first."""
-    since = [incident for incident in seen.last.values() if seconds(incident["opened"]) >= truth.fault_at - 0.1]
-    return sorted(since, key=lambda incident: -incident["resets"])
+def _largest_first(seen: Observation) -> list[Incident]:
+    return sorted(seen.last.values(), key=lambda incident: -incident["resets"])
 
 
 def _incidents_by_fault(truth: Truth, seen: Observation) -> list[Incident | None]:
     """The incident that answers for each fault: the largest about one of its subjects, else the largest that nobody claims.
 
-    Never chosen by its cause: that would find the right answer wherever it stands.
+    Only those that opened after it, and never chosen by its cause: that would find the right answer wherever it stands. What is benign is
+    so from the start: any incident of the run that says otherwise speaks against it.
     """
-    free = _told(truth, seen)
+    told = _largest_first(seen)
     if [fault.cause for fault in truth.faults] == [Cause.BENIGN]:
-        return [next((incident for incident in free if incident["cause"] != Cause.BENIGN), free[0] if free else None)]
+        return [next((incident for incident in told if incident["cause"] != Cause.BENIGN), told[0] if told else None)]
+    free = [incident for incident in told if seconds(incident["opened"]) >= truth.fault_at - CLOCK_S]
     chosen: list[Incident | None] = []
     for fault in truth.faults:
         named = next((incident for incident in free if _subject(incident) in fault.subjects), None)
