@@ -146,7 +146,12 @@ _SCENARIOS = (
         "access-link-saturated",
         "a stream saturates a member's own link, clients time out and reset",
         (Fault(SaturateAccessLink(), _CONGESTED, _BY_CLIENT),),
-        parameters={"access_mbit": Between(8, 30), "bulk": Between(1.3, 2.5), **_IMPATIENT},
+        parameters={
+            "access_mbit": Between(8, 30),
+            "bulk": Between(1.3, 2.5),
+            "link_mbit": Between(150, 300),
+            **_IMPATIENT,
+        },
     ),
     Scenario(
         "member-rejects-some",
