@@ -328,6 +328,8 @@ def check_feasible(policy: Policy) -> None:
         for index, rule in enumerate(policy.firewall.rules)
         if ":" in (rule.src or "") + (rule.dst or "")
     ]
+    if ":" in (policy.probe_address or ""):
+        problems.append(Problem(("probe_address",), "IPv6 probes are not supported yet"))
     if problems:
         raise PolicyError(problems)
 

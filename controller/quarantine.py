@@ -68,10 +68,11 @@ class Quarantine:
 
     def ttl_for(self, client: str, now: float) -> int:
         """How long an automatic entry lasts: doubled for each offence that is not forgiven yet."""
+        return min(LONGEST_TTL_S, FIRST_TTL_S << min(self._unforgiven(client, now), 16))
+
+    def _unforgiven(self, client: str, now: float) -> int:
         count, last = self._offences.get(client, (0, now))
-        if now - last > FORGIVEN_AFTER_S:
-            count = 0
-        return min(LONGEST_TTL_S, FIRST_TTL_S << min(count, 16))
+        return 0 if now - last > FORGIVEN_AFTER_S else count
 
     def add(
         self,
@@ -85,16 +86,19 @@ class Quarantine:
         reason: str = "",
         incident: str | None = None,
     ) -> tuple[Quarantined, list[Decision]]:
-        """Put a client away. Raises QuarantineError: full, already there, or an action this version does not carry out."""
+        """Put a client away. Raises QuarantineError: full, already there, or something this version does not carry out."""
         if action != "drop":
             raise QuarantineError(f"action: {action} is not carried out by this version; use drop")
+        if ":" in client:
+            raise QuarantineError(
+                f"client: {client} is an IPv6 address or prefix, which this version does not carry out"
+            )
         if any(entry.client == client and entry.vip == vip for entry in self.entries.values()):
             raise QuarantineError(f"client: {client} is in quarantine already")
         if len(self.entries) >= MAX_ENTRIES:
             raise QuarantineError(f"there are {MAX_ENTRIES} entries already")
         ttl_s = self.ttl_for(client, now) if ttl_s is None else ttl_s
-        count, _ = self._offences.get(client, (0, now))
-        self._offences[client] = count + 1, now
+        self._offences[client] = self._unforgiven(client, now) + 1, now
         if len(self._offences) > 2 * MAX_ENTRIES:
             self._offences.pop(next(iter(self._offences)))
         self._serial += 1
