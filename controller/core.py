@@ -335,7 +335,7 @@ class Core:
         if wanted is not None:
             meaning = {cookie: entry.counts for cookie, entry in wanted.flows.items() if entry.counts is not None}
             self.counters.take(event, meaning, now)
-            self.investigation.on_counted(now)
+            self.investigation.on_counted()
         return []
 
     # --- switches --------------------------------------------------------------------------------------------------------------

@@ -141,8 +141,9 @@ class Reaction:
         if member is None or record.repeated or not _speaks_against_member(record):
             return []
         probes = self.suspicions.note(member.key, record.connection.src, record.kind, now)
-        # Who is refused is redispatched, and a port that own probes find open is not closed: nothing to eject for.
-        decisions = self._passive(member, now) if record.kind is not Kind.REFUSED else []
+        # Without a failing probe only a live socket's aborts count: who is refused is redispatched, and an answer without a
+        # socket to an open connection says nothing about the next one.
+        decisions = self._passive(member, now) if record.kind is Kind.ABORTED_BY_MEMBER else []
         if member.ejection is None:
             for _ in range(probes):
                 decisions += self._probe(member, now, confirming=True)

@@ -18,7 +18,7 @@ E = TypeVar("E")
 
 MAX_CLIENTS, MAX_PORTS = 4096, 1024
 LATENCY_LEARNING = 0.05
-LEARNING_CONNECTIONS = 0.02
+LEARNING_CONNECTIONS, LEARNING_FIRST, FIRST_COUNTS = 0.02, 0.4, 30
 BURST_GAP_S = 5.0
 SHORTEST_BURST_S = 0.5
 
@@ -92,16 +92,19 @@ class MemberEvidence:
     load: float | None = None
     _counts: int = 0
 
-    def on_counted(self, connections_per_s: float, load: float | None, now: float) -> None:
-        """Take in how many connections came between the last two reports, and what its agent says."""
+    def on_counted(self, connections_per_s: float, load: float | None, usual_now: bool) -> None:
+        """Take in how many connections came between the last two reports, and what its agent says.
+
+        `usual_now` is False during incidents: what happens then is not to become usual.
+        """
         self.connections_per_s, self.load = connections_per_s, load
         usual = self.usual_connections_per_s
         if usual is None:
             self.usual_connections_per_s = connections_per_s
-        elif now - self.tally.burst_last > BURST_GAP_S:
-            # A plain mean at first, then slowly: the first seconds must not stand for ever. Bursts do not count as usual.
+        elif usual_now:
+            # Quickly at first, then slowly: the seconds before the first load must not stand for long.
             self._counts += 1
-            step = max(LEARNING_CONNECTIONS, 1 / (self._counts + 1))
+            step = LEARNING_FIRST if self._counts < FIRST_COUNTS else LEARNING_CONNECTIONS
             self.usual_connections_per_s = usual + step * (connections_per_s - usual)
 
     def on_probe(self, result: ProbeResult, ttl: int | None, now: float) -> None:

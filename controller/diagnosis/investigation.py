@@ -69,7 +69,7 @@ class Investigation:
         tally.clients.add(client, now)
         self._touched_rules.add(rule)
 
-    def on_counted(self, now: float) -> None:
+    def on_counted(self) -> None:
         """Connection rates of members, as the flow counters have them."""
         for member in self.services.pools.members.values():
             rates = [
@@ -80,7 +80,8 @@ class Investigation:
             known = [rate for rate in rates if rate is not None]
             if not known:
                 continue
-            self.evidence.member(member.number).on_counted(sum(known), member.load, now)
+            usual_now = not any(incident.subject.type is not SubjectType.CLIENT for incident in self.incidents.open.values())
+            self.evidence.member(member.number).on_counted(sum(known), member.load, usual_now)
 
     connection_rate: Callable[[str, str], float | None] = staticmethod(lambda _vip, _member: None)
     """(vip, member) to new connections per second."""
