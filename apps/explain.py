@@ -5,14 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from controller import firewall
 from controller.core import Core
 from controller.topology import Host
 
 
 def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, dst_port: int) -> dict[str, Any]:
     """The way of a TCP connection: firewall verdict, VIP, members in question with their shares, paths."""
-    source = core.topology.hosts.get(int(ipaddress.IPv4Address(src)))
-    target = int(ipaddress.IPv4Address(dst))
     answer: dict[str, Any] = {
         "src": src,
         "dst": dst,
@@ -21,6 +20,13 @@ def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, ds
         "verdict": "allow",
         "reasons": [],
     }
+    if ":" in src + dst:
+        return answer | {"verdict": "drop", "reasons": ["IPv6 is not carried by this version"]}
+    source = core.topology.hosts.get(int(ipaddress.IPv4Address(src)))
+    target = int(ipaddress.IPv4Address(dst))
+    refused = _refused(core, now, int(ipaddress.IPv4Address(src)), target, dst_port)
+    if refused is not None:
+        return answer | refused
     if source is None:
         answer["reasons"].append(
             f"{src} has not been heard of: its first packet is shown to the controller, which learns it"
@@ -40,6 +46,18 @@ def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, ds
     else:
         answer["path"] = _path(core, source, host)
     return answer
+
+
+def _refused(core: Core, now: float, source: int, target: int, dst_port: int) -> dict[str, Any] | None:
+    """Quarantine, then the firewall: what they do with it, None when they let it pass."""
+    for entry in core.quarantine.entries.values():
+        if entry.covers(source) and entry.vip_address in (None, target):
+            return {"verdict": "drop", "reasons": [f"{entry.client} is in quarantine ({entry.id}): {entry.reason or 'by hand'}"]}
+    policy = core.policy.firewall
+    action, rule = firewall.verdict(policy, firewall.active_rules(policy, now), source, target, dst_port)
+    if action in ("allow", "limit"):
+        return None
+    return {"verdict": action, "rule": rule, "reasons": [f"firewall rule {rule}: {action}"]}
 
 
 def _balanced(core: Core, source: Host, service: Any, answer: dict[str, Any]) -> dict[str, Any]:

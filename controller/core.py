@@ -161,9 +161,9 @@ class Core:
         self.zones.restore(values.get("zones", {}))
         self.services.restore(values)
         self.quarantine.restore(values.get("quarantine", {}))
-        self.archive.restore(values)
+        ended = self.archive.restore(values, now)
         self.discovery.restore(values.get("hosts", {}), values.get("links", {}), values.get("zones", {}), now)
-        return []
+        return ended
 
     def _on_policy(self, event: PolicyChanged, now: float) -> list[Decision]:
         self.policy = event.policy
@@ -350,7 +350,6 @@ class Core:
             services=source.current(now),
             pairs=source.pairs(),
             probed=source.probed(),
-            probe_address=source.probe_address,
             hairpins=source.hairpins(),
             cut=source.cut(now),
             settled_ports=settled,

@@ -153,6 +153,20 @@ def _established(rule: Rule) -> Iterator[Fields]:
         yield from ({**fields, "ct_tp_dst": mask} for mask in masks) if masks else (fields,)
 
 
+def verdict(firewall: Firewall, rules: Iterable[Rule], src: int, dst: int, dst_port: int) -> tuple[str, str]:
+    """(action, rule id) for a new TCP connection between two addresses: what the entries do, read off the rules."""
+    for judged in in_order(rules):
+        rule = judged.rule
+        in_ports = not rule.dst_ports or any(low <= dst_port <= high for low, high in rule.port_ranges())
+        if rule.protocol in (None, "tcp") and in_ports and _within(src, rule.src) and _within(dst, rule.dst):
+            return rule.action.value, rule.id
+    return firewall.default.value, DEFAULT_ID
+
+
+def _within(address: int, text: str | None) -> bool:
+    return text is None or (":" not in text and address & prefix(text)[1] == prefix(text)[0])
+
+
 def shadowed(rules: Iterable[Rule]) -> list[tuple[Rule, Rule]]:
     """(rule, the earlier one that takes everything it could match) for each rule that can never act."""
     ordered = [judged.rule for judged in in_order(rules)]

@@ -16,7 +16,7 @@ from controller.policy import Firewall, Rule
 from controller.quarantine import Quarantine
 from controller.reconcile import Wanted
 from controller.routes import Routes
-from controller.services import Hairpin
+from controller.services import Hairpin, Probed
 from controller.topology import Host, Topology
 
 METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items())
@@ -30,9 +30,7 @@ class Plan:
     paths: Paths
     services: list[Service]
     pairs: list[Pinned]
-    probed: list[tuple[int, int]]
-    """(address, port) of every member."""
-    probe_address: int | None
+    probed: list[Probed]
     hairpins: list[Hairpin]
     cut: list[int]
     """Numbers of members whose open connections are being ended."""
@@ -88,7 +86,8 @@ class Plan:
         for host in local:
             wanted.add(admission.attached(host))
         wanted.add(self.quarantine.flows(local))
-        wanted.add(admission.neighbours(self.vip_addresses, self._others(self.topology.hosts.values())))
+        ours = sorted({*self.vip_addresses, *(one.source for one in self.probed)})
+        wanted.add(admission.neighbours(ours, self._others(self.topology.hosts.values())))
         wanted.add([tracking.track(switch.zone)])
         wanted.add(tracking.admit(switch.zone, self.vip_addresses))
         wanted.add(firewall.entries(self.firewall, self.rules))
@@ -100,10 +99,9 @@ class Plan:
         return [host for host in hosts if host.ip not in self.vip_addresses]
 
     def _members(self, wanted: Wanted, local: dict[int, Host], routes: Routes) -> None:
-        if self.probe_address is not None:
-            wanted.add(
-                admission.probe_answers(local[ip], port, self.probe_address) for ip, port in self.probed if ip in local
-            )
+        wanted.add(
+            admission.probe_answers(local[one.member], one.port, one.source) for one in self.probed if one.member in local
+        )
         for way in self.hairpins:
             if way.member in local:
                 wanted.add(routes.hairpin(local[way.member], way.port, way.vip_address, way.vip))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import dataclass
+from zlib import crc32
 
 from controller import balance, redispatch
 from controller.decisions import Announce, Barrier, Decision, FlushConnection, RemoveFlow, SendPacket
@@ -58,6 +59,7 @@ class Reaction:
         self.suspicions = Suspicions()
         self.redispatcher = Redispatcher()
         self.mode = AutomationMode.ENFORCE
+        self.enforce_percent = 100
         self._tokens = itertools.count(1)
         self._in_force: dict[int, _Ordered] = {}
         self._doubted: dict[int, _Doubted] = {}
@@ -68,6 +70,7 @@ class Reaction:
     def apply(self, policy: Policy) -> None:
         """Take how far automation may go."""
         self.mode = policy.automation.mode
+        self.enforce_percent = policy.automation.enforce_percent
 
     # --- packets ---------------------------------------------------------------------------------------------------------------
 
@@ -138,15 +141,14 @@ class Reaction:
     def _hold_against(self, record: ResetRecord, now: float) -> Decisions:
         """A reset of the member's own that its client did not ask for is a reason to look at the member."""
         member = self.services.member(record.member)
-        if member is None or record.repeated or not _speaks_against_member(record):
+        if member is None or member.ejection is not None or record.repeated or not _speaks_against_member(record):
             return []
         probes = self.suspicions.note(member.key, record.connection.src, record.kind, now)
         # Without a failing probe only a live socket's aborts count: who is refused is redispatched, and an answer without a
         # socket to an open connection says nothing about the next one.
         decisions = self._passive(member, now) if record.kind is Kind.ABORTED_BY_MEMBER else []
-        if member.ejection is None:
-            for _ in range(probes):
-                decisions += self._probe(member, now, confirming=True)
+        for _ in range(probes if member.ejection is None else 0):
+            decisions += self._probe(member, now, confirming=True)
         return decisions
 
     def _passive(self, member: MemberState, now: float) -> Decisions:
@@ -208,6 +210,8 @@ class Reaction:
         if member.ejection is None:
             self.services.pools.seen_well(member, now)
             return []
+        if self.mode is AutomationMode.FROZEN:
+            return []
         check = self.services.pools.settings[member.pool].health_check or DEFAULT_CHECK
         # Each further ejection asks for more: what fails now and then must not swing in and out.
         enough = member.successes >= check.rise * member.ejection.count
@@ -227,6 +231,8 @@ class Reaction:
                 if self.mode is AutomationMode.DRY_RUN
                 else []
             )
+        if crc32(f"{name} {member.ejections}".encode()) % 100 >= self.enforce_percent:
+            return []
         if not self.services.pools.may_eject(member):
             return []
         began = self.suspicions.first_seen(member.key, now)

@@ -29,6 +29,14 @@ class Hairpin(NamedTuple):
     vip: int
 
 
+class Probed(NamedTuple):
+    """A member's address and port, and the address that own probes of it come from."""
+
+    member: int
+    port: int
+    source: int
+
+
 class Services:
     """Owns the pools and the numbers that stand for members and VIPs in `ct_mark`."""
 
@@ -36,7 +44,7 @@ class Services:
         self.topology = topology
         self.pools = Pools()
         self.vips: dict[str, Vip] = {}
-        self.probe_address: int | None = None
+        self._probe_address: int | None = None
         self._member_numbers = members
         self._vip_numbers = vips
         self._by_number: dict[int, MemberState] = {}
@@ -80,8 +88,8 @@ class Services:
         self._by_number = {member.number: member for member in self.pools.members.values()}
         self._readopt_ejections()
         recorded += self._note_drains(now)
-        address = policy.probe_address or next((vip.address for vip in self.vips.values()), None)
-        self.probe_address = None if address is None else int(ipaddress.IPv4Address(address))
+        address = policy.probe_address
+        self._probe_address = None if address is None else int(ipaddress.IPv4Address(address))
         return recorded
 
     def _vip_key(self, name: str) -> str:
@@ -246,22 +254,35 @@ class Services:
     def reserved(self) -> frozenset[int]:
         """Addresses that no host may have: every VIP's, and the one own probes come from."""
         taken = {int(ipaddress.IPv4Address(vip.address)) for vip in self.vips.values()}
-        return frozenset(taken if self.probe_address is None else taken | {self.probe_address})
+        return frozenset(taken if self._probe_address is None else taken | {self._probe_address})
+
+    def probe_source(self, pool: str) -> int | None:
+        """The address own probes of a pool come from: the policy's, else the pool's first VIP's, else any VIP's."""
+        if self._probe_address is not None:
+            return self._probe_address
+        vips = sorted(self.vips.values(), key=lambda vip: vip.pool != pool)
+        return int(ipaddress.IPv4Address(vips[0].address)) if vips else None
 
     def addresses(self) -> list[int]:
         """Addresses of all members, each once."""
         return list(dict.fromkeys(member.address for member in self.pools.members.values()))
 
-    def probed(self) -> list[tuple[int, int]]:
-        """(address, port) of all members, each once."""
-        return list(dict.fromkeys((member.address, member.policy.port) for member in self.pools.members.values()))
+    def probed(self) -> list[Probed]:
+        """Who is probed from where, each once."""
+        probed = []
+        for member in self.pools.members.values():
+            source = self.probe_source(member.pool)
+            if source is not None:
+                probed.append(Probed(member.address, member.policy.port, source))
+        return list(dict.fromkeys(probed))
 
     def target(self, member: MemberState) -> Target | None:
         """Where to probe a member; None while that is not known, its switch is away, or there is no address to ask from."""
         host = self.topology.hosts.get(member.address)
-        if host is None or not self.topology.switches[host.dpid].connected or self.probe_address is None:
+        source = self.probe_source(member.pool)
+        if host is None or not self.topology.switches[host.dpid].connected or source is None:
             return None
-        return Target(member.key, host, member.policy.port, self.probe_address)
+        return Target(member.key, host, member.policy.port, source)
 
     def ways(self, now: float) -> Iterator[PickUp]:
         """Every way into a VIP, for connections that outlived a switch's tracker."""

@@ -10,7 +10,7 @@ from controller.diagnosis.incidents import KEPT_CLOSED, Incident
 from controller.diagnosis.investigation import Investigation
 from controller.diagnosis.model import Cause
 from controller.diagnosis.patterns import Pattern
-from controller.diagnosis.report import document
+from controller.diagnosis.report import document, time_text
 
 HABITS_EVERY_S = 60.0
 
@@ -24,11 +24,15 @@ class Archive:
         self._written: dict[str, tuple[object, ...]] = {}
         self._habits_at = 0.0
 
-    def restore(self, values: dict[str, dict[str, object]]) -> None:
+    def restore(self, values: dict[str, dict[str, object]], now: float) -> list[Decision]:
         """Take back what the store held. Incidents that were open then are over: nobody watched them."""
+        ended: list[Decision] = []
         for name, kept in values.get("incidents", {}).items():
             if isinstance(kept, dict):
                 self.earlier[name] = kept
+                if kept.get("closed") is None:
+                    kept["closed"] = time_text(now)
+                    ended.append(Persist("incidents", name, kept))
         self.investigation.incidents.resume_after(list(self.earlier))
         for name, habit in values.get("habits", {}).items():
             subject, _, pattern = name.rpartition(" ")
@@ -39,6 +43,7 @@ class Archive:
         for label in values.get("labels", {}).values():
             if isinstance(label, dict):
                 self.investigation.model.label([tuple(pair) for pair in label["features"]], Cause(label["cause"]))
+        return ended
 
     def label(self, incident: Incident, cause: Cause) -> list[Decision]:
         """An operator says what it was; the model learns."""

@@ -25,6 +25,7 @@ SCAN_TARGETS = 8
 GUILTY_SHARE = 0.8
 FEWEST = 3
 REVIEWED_S = 3.0
+COMES_LATER = frozenset({"load", "latency", "link"})
 
 
 class Investigation:
@@ -123,8 +124,12 @@ class Investigation:
         """Evidence that comes later than resets (counters, probes) still counts: an ejected member has no more resets to show."""
         pool, _, name = incident.subject.id.partition("/")
         state = self.services.pools.members.get((pool, name))
-        features = self._features(state, now) if state is not None else []
-        if not features or not incident.update(self.model.diagnose(features), now):
+        if state is None:
+            return []
+        known = {spoken.feature.name: spoken.feature for spoken in incident.diagnosis.evidence}
+        # What resets said stands as they said it: without new ones their shares only thin out.
+        known |= {feature.name: feature for feature in self._features(state, now) if feature.name in COMES_LATER}
+        if not incident.update(self.model.diagnose(known.values()), now):
             return []
         return [announcement(incident, "updated")]
 

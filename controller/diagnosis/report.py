@@ -8,7 +8,8 @@ from typing import Any
 from controller.diagnosis.incidents import Incident
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """RFC 3339 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -16,9 +17,9 @@ def document(incident: Incident) -> dict[str, Any]:
     """The JSON form of an incident (docs/api.md)."""
     return {
         "id": incident.id,
-        "opened": _time(incident.opened),
-        "first_reset": _time(incident.first_reset),
-        "closed": None if incident.closed is None else _time(incident.closed),
+        "opened": time_text(incident.opened),
+        "first_reset": time_text(incident.first_reset),
+        "closed": None if incident.closed is None else time_text(incident.closed),
         "subject": {"type": incident.subject.type.value, "id": incident.subject.id},
         "cause": incident.cause.value,
         "label": None if incident.label is None else incident.label.value,
@@ -30,9 +31,9 @@ def document(incident: Incident) -> dict[str, Any]:
             {"name": feature.name, "value": feature.value, "weight": round(weight, 3), "text": feature.text}
             for feature, weight in incident.diagnosis.evidence
         ],
-        "causes": [{"time": _time(time), "cause": cause.value} for time, cause in incident.causes],
+        "causes": [{"time": time_text(time), "cause": cause.value} for time, cause in incident.causes],
         "actions": [
-            {"time": _time(taken.time), "action": taken.action, "target": taken.target, "result": taken.result}
+            {"time": time_text(taken.time), "action": taken.action, "target": taken.target, "result": taken.result}
             for taken in incident.actions
         ],
         "resets": incident.resets,
