@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 from controller.core import Core
-from controller.events import Event, PolicyChanged
+from controller.events import Event, PolicyChanged, Restored
 from controller.flows import Purpose, purpose_of
 from controller.policy import Policy, parse_policy
 from controller.pools import MemberState
@@ -181,6 +181,13 @@ class World:
         """A controller starts on what the last one stored."""
         self.fabric.controller_returns(self.new_core(), PolicyChanged(self.policy))
         return self.core
+
+    def come_back_as(self) -> Core:
+        """A controller that starts on what was stored, and that no switch has connected to yet."""
+        core = self.new_core()
+        core.handle(Restored({name: dict(values) for name, values in self.fabric.stored.items()}), self.now)
+        core.handle(PolicyChanged(self.policy), self.now)
+        return core
 
     def installed(self) -> dict[int, frozenset[tuple[int, int]]]:
         """(table, cookie) of what stands on each switch for good."""

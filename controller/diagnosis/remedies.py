@@ -76,6 +76,8 @@ class Remedies:
 
     def next_deadline(self, now: float) -> float:
         """When a weight grows back."""
+        if self.mode is AutomationMode.FROZEN:
+            return now + 60.0
         return min(self._recovering.values(), default=now + 60.0)
 
     def _clear(self, incident: Incident, now: float) -> bool:
