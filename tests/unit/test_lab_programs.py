@@ -125,8 +125,8 @@ def test_an_ssh_port_resets_a_client_that_speaks_http() -> None:
 
 
 def test_a_slow_server_with_few_workers_leaves_the_rest_in_its_accept_queue() -> None:
-    settings = '{{"port": {port}, "workers": 1, "backlog": 2, "page_bytes": 10}}'
-    with _program("topologies.lab.queueing_server", settings, orders=b'{"service_s": 30}\n') as port:
+    settings = '{{"port": {port}, "workers": 1, "backlog": 100, "page_bytes": 10}}'
+    with _program("topologies.lab.queueing_server", settings, orders=b'{"service_s": 30, "backlog": 2}\n') as port:
         held = [_connected(port) for _ in range(2)]
         held[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
         time.sleep(0.2)

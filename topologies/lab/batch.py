@@ -94,7 +94,7 @@ def _play_again(run: Run, folder: Path, framework: str, record: bool, tell: Call
         try:
             return play(run, folder, framework=framework, record=record)
         except RunFailedError as error:
-            tell(f"{run.name} {run.seed} is played again: {error}")
+            tell(f"{run.name} {run.seed} is played again: {str(error).splitlines()[-1]}")
     return play(run, folder, framework=framework, record=record)
 
 

@@ -3,7 +3,8 @@
     python -m topologies.lab.queueing_server '{"port": 8080, "workers": 4, "backlog": 16, "page_bytes": 2000}'
 
 It serves workers / service_s connections per second and no more; beyond that its accept queue overflows, and the kernel does what
-`net.ipv4.tcp_abort_on_overflow` says (tcp(7)). Orders come by standard input, one JSON object a line: {"service_s": 0.2}.
+`net.ipv4.tcp_abort_on_overflow` says (tcp(7)). Orders come by standard input, one JSON object a line: {"service_s": 0.2, "backlog": 4};
+listen(2) on a listening socket changes the length of its queue.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class QueueingServer:
         for _ in range(self.workers):
             threading.Thread(target=self._work, args=(listener,), daemon=True).start()
         for line in sys.stdin:
-            self.service_s = json.loads(line)["service_s"]
+            order = json.loads(line)
+            self.service_s = order["service_s"]
+            listener.listen(order["backlog"])
 
     def _work(self, listener: socket.socket) -> None:
         page = b"." * self.page_bytes

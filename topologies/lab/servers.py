@@ -209,7 +209,7 @@ class QueueingServer(Listener):
         return [sys.executable, "-m", "topologies.lab.queueing_server", json.dumps(self._settings)]
 
     def order(self, **order: Any) -> None:
-        """Changes `service_s`, the seconds that a worker spends on a connection."""
+        """Changes `service_s`, the seconds that a worker spends on a connection, and `backlog`."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from topologies.lab.scene import Scene
 
 APP_PORT = 9000
+USUAL_BACKLOG = 256
 
 
 def abort_on_overflow(scene: Scene, member: Member, abort: int) -> None:
@@ -25,7 +26,7 @@ def abort_on_overflow(scene: Scene, member: Member, abort: int) -> None:
 
 @dataclass
 class OverflowAcceptQueue(OnMember):
-    """A server with a few workers becomes slow: its accept queue fills and overflows.
+    """A server with a few workers becomes slow, and its accept queue small: it fills and overflows.
 
     Attributes:
         abort: the member's `tcp_abort_on_overflow`.
@@ -34,21 +35,24 @@ class OverflowAcceptQueue(OnMember):
     abort: int = 1
 
     def server(self, scene: Scene, member: Member) -> Server | None:
-        """One with `workers` and a `backlog`."""
+        """One with `workers`, and at first an accept queue long enough for bursts."""
         if member != self.member(scene):
             return None
-        limits = {name: scene.parameters[name] for name in ("workers", "backlog")}
-        return QueueingServer(scene.fabric, member.place.host, page_bytes=PAGE_BYTES, **limits)
+        workers = scene.parameters["workers"]
+        return QueueingServer(
+            scene.fabric, member.place.host, workers=workers, backlog=USUAL_BACKLOG, page_bytes=PAGE_BYTES
+        )
 
     def prepare(self, scene: Scene) -> None:
         """Sets what overflow means."""
         abort_on_overflow(scene, self.member(scene), self.abort)
 
     def begin(self, scene: Scene) -> None:
-        """Slow enough to serve only `capacity` of what comes."""
+        """Slow enough to serve only `capacity` of what comes, and a queue of `backlog`."""
         server: QueueingServer = scene.servers[self.member(scene).name]  # type: ignore[assignment]
         wanted = scene.parameters["rate"] / scene.parameters["members"]
-        server.order(service_s=scene.parameters["workers"] / (wanted * scene.parameters["capacity"]))
+        service_s = scene.parameters["workers"] / (wanted * scene.parameters["capacity"])
+        server.order(service_s=service_s, backlog=scene.parameters["backlog"])
 
 
 @dataclass
