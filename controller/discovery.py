@@ -200,7 +200,7 @@ class Discovery:
         switch = self.topology.switches.get(endpoint[0])
         if switch is None or self.topology.is_fabric_port(endpoint):
             return False
-        return now - switch.up_since.get(endpoint[1], now) >= SETTLE_S
+        return now >= switch.up_since.get(endpoint[1], now) + SETTLE_S
 
     def _bind(self, host: Host) -> list[Decision]:
         at_port = sum(1 for other in self.topology.hosts.values() if other.endpoint == host.endpoint)

@@ -90,7 +90,7 @@ class Topology:
         return sorted(
             number
             for number, port in switch.ports.items()
-            if port.up and (dpid, number) not in self.links and now - switch.up_since.get(number, now) >= settle_s
+            if port.up and (dpid, number) not in self.links and now >= switch.up_since.get(number, now) + settle_s
         )
 
     def fabric_ports(self, dpid: int) -> list[int]:
