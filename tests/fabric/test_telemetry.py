@@ -25,6 +25,8 @@ Link = dict[str, Any]
 @pytest.fixture(autouse=True)
 def capacities(bed: Bed) -> Iterator[None]:
     bed.controller.put("policy", {"version": 1, "links": {"default_capacity_bps": CAPACITY_BPS}})
+    measured = ("utilisation_pct", "loss_pct", "delay_ms")
+    soon("everything is measured", lambda: not any(link[name] is None for link in _links(bed) for name in measured), 20)
     yield
     for a, b in (("leaf1", "spine1"), ("leaf2", "spine1")):
         bed.fabric.set_loss(a, b, 0)
