@@ -1,20 +1,99 @@
-"""One reset is a reason to look at a member."""
+"""One reset is a reason to look, never to act: what it takes for a member to be thought guilty."""
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from controller.health import Outcome
 from controller.segments import Kind
-from controller.suspicion import Suspicions
+from controller.suspicion import (
+    MAX_REMEMBERED,
+    PASSIVE_CLIENTS,
+    PASSIVE_CONNECTIONS,
+    REPEAT_AFTER_S,
+    WINDOW_S,
+    Suspicions,
+)
 
-MEMBER, CLIENT = ("web", "web-1"), 0x0A000101
+MEMBER, OTHER = ("web", "web-1"), ("web", "web-2")
 
 
-@pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.NOT_ACCEPTED, Kind.ABORTED_BY_MEMBER, Kind.UNKNOWN_CONNECTION])
-def test_the_first_reset_of_any_kind_that_speaks_against_a_member_is_worth_a_probe(kind: Kind) -> None:
-    """Otherwise it would only silence those that follow, and a failing member stays in for longer."""
-    assert Suspicions().note(MEMBER, CLIENT, kind, now=10.0) > 0
-
-
-def test_a_burst_of_resets_is_looked_into_once_in_a_while() -> None:
+def test_a_refusal_is_worth_one_probe_and_the_next_ones_soon_after_none() -> None:
     suspicions = Suspicions()
-    probes = [suspicions.note(MEMBER, CLIENT, Kind.REFUSED, now=number / 64) for number in range(15)]
-    assert [number for number, sent in enumerate(probes) if sent] == [0, 7, 14]
+    assert suspicions.note(MEMBER, 1, Kind.REFUSED, 0.0) == 1
+    assert suspicions.note(MEMBER, 2, Kind.REFUSED, 0.01) == 0
+    assert suspicions.note(MEMBER, 2, Kind.REFUSED, REPEAT_AFTER_S) == 1
+    assert suspicions.note(OTHER, 2, Kind.ABORTED_BY_MEMBER, 0.01) > 1, "what shows some of the time wants more probes"
+
+
+def test_a_refused_probe_confirms_what_clients_saw_of_late_and_only_that() -> None:
+    suspicions = Suspicions()
+    assert not suspicions.confirmed_by(MEMBER, Outcome.REFUSED, 0.0), "no client has met it"
+    suspicions.note(MEMBER, 1, Kind.REFUSED, 0.0)
+    assert suspicions.confirmed_by(MEMBER, Outcome.REFUSED, 0.1)
+    assert not suspicions.confirmed_by(MEMBER, Outcome.REFUSED, WINDOW_S + 0.1), "long ago"
+
+
+def test_one_reset_probe_among_good_ones_confirms_nothing() -> None:
+    suspicions = Suspicions()
+    suspicions.note(MEMBER, 1, Kind.ABORTED_BY_MEMBER, 0.0)
+    assert not suspicions.confirmed_by(MEMBER, Outcome.RESET, 0.1)
+    for _ in range(3):
+        assert not suspicions.confirmed_by(MEMBER, Outcome.SUCCEEDED, 0.1)
+    assert not suspicions.confirmed_by(MEMBER, Outcome.RESET, 0.2), "two of five"
+    assert not suspicions.confirmed_by(MEMBER, Outcome.TIMED_OUT, 0.2)
+
+
+def test_most_probes_reset_confirm() -> None:
+    suspicions = Suspicions()
+    suspicions.note(MEMBER, 1, Kind.ABORTED_BY_MEMBER, 0.0)
+    assert not suspicions.confirmed_by(MEMBER, Outcome.SUCCEEDED, 0.1)
+    assert not suspicions.confirmed_by(MEMBER, Outcome.RESET, 0.1)
+    assert suspicions.confirmed_by(MEMBER, Outcome.RESET, 0.1)
+
+
+def test_clients_alone_are_reason_enough_when_they_are_many_and_the_others_do_well() -> None:
+    suspicions = Suspicions()
+    for number in range(PASSIVE_CONNECTIONS - 1):
+        suspicions.note(MEMBER, number, Kind.ABORTED_BY_MEMBER, 0.0)
+    assert not suspicions.passive(MEMBER, [OTHER], 0.0)
+    suspicions.note(MEMBER, 99, Kind.ABORTED_BY_MEMBER, 0.0)
+    assert suspicions.passive(MEMBER, [OTHER], 0.0)
+    assert not suspicions.passive(MEMBER, [OTHER], WINDOW_S + 0.1)
+
+
+def test_one_client_however_busy_is_not() -> None:
+    suspicions = Suspicions()
+    for number in range(50):
+        suspicions.note(MEMBER, number % (PASSIVE_CLIENTS - 1), Kind.REFUSED, 0.0)
+    assert not suspicions.passive(MEMBER, [OTHER], 0.0)
+
+
+def test_what_all_members_have_is_none_of_theirs() -> None:
+    suspicions = Suspicions()
+    for number in range(20):
+        suspicions.note(MEMBER, number, Kind.ABORTED_BY_MEMBER, 0.0)
+        suspicions.note(OTHER, number, Kind.ABORTED_BY_MEMBER, 0.0)
+    assert not suspicions.passive(MEMBER, [OTHER], 0.0)
+    assert not suspicions.passive(OTHER, [MEMBER], 0.0)
+
+
+def test_a_run_of_failures_begins_with_its_first_and_is_forgotten_with_the_member() -> None:
+    suspicions = Suspicions()
+    for now in (0.0, 3.0, 3.5, 4.0):
+        suspicions.note(MEMBER, 1, Kind.REFUSED, now)
+    assert suspicions.first_seen(MEMBER, 4.5) == 3.0
+    assert suspicions.suspected(MEMBER, 4.5) and not suspicions.suspected(OTHER, 4.5)
+    suspicions.clear(MEMBER)
+    assert suspicions.first_seen(MEMBER, 4.5) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(list(Kind)), st.floats(0, 1)), max_size=300))
+def test_memory_is_bounded_and_probes_are_few_whatever_comes(flood: list[tuple[int, Kind, float]]) -> None:
+    suspicions, now, probes = Suspicions(), 0.0, 0
+    for client, kind, gap in flood:
+        now += gap / 100
+        probes += suspicions.note(MEMBER, client, kind, now)
+        suspicions.confirmed_by(MEMBER, Outcome.SUCCEEDED, now)
+    assert sum(len(failures.seen) for failures in suspicions._failures.values()) <= MAX_REMEMBERED
+    assert probes <= 4 * (now / REPEAT_AFTER_S + 1)
