@@ -77,7 +77,9 @@ class Resets:
         repeated = self._repeated(connection, now)
         sender = self._sender(purpose, fields, in_window, repeated)
         stage = stage_of(mark)
-        kind = kind_of(facts_of(segment), sender, stage, in_window=in_window, member_answered=bool(mark & SYN_ACK_SEEN))
+        # That it was forged is proved by where it entered, and only guessed from its number.
+        known = sender if in_window else Sender.UNKNOWN
+        kind = kind_of(facts_of(segment), known, stage, in_window=in_window, member_answered=bool(mark & SYN_ACK_SEEN))
         self._serial += 1
         vip, member = (mark & VIP_MASK) >> VIP_SHIFT, mark & MEMBER_MASK
         record = ResetRecord(

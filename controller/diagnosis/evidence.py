@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from controller.diagnosis.patterns import HARMLESS, Pattern, pattern_of
+from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
 from controller.diagnosis.windows import Decayed, Distinct, Heavy
 from controller.health import Outcome, ProbeResult
 from controller.resets import ResetRecord
@@ -132,9 +132,11 @@ class ClientEvidence:
 
 @dataclass(slots=True)
 class PortEvidence:
-    """A port where resets entered whose sender does not live there."""
+    """A port where resets entered whose sender does not live there, or that nobody in their connection would send."""
 
     tally: Tally = field(default_factory=Tally)
+    injected: int = 0
+    """How many were of the first kind."""
     claimed: Distinct[int] = field(default_factory=Distinct)
     victims: Heavy[int] = field(default_factory=Heavy)
 
@@ -171,9 +173,10 @@ class Evidence:
     def add(self, record: ResetRecord, now: float, against_member: bool = True) -> None:
         """Take a connection's reset in. A false one is held against the port it came in by, and nobody else."""
         pattern = pattern_of(record)
-        if pattern is Pattern.INJECTED and record.entry is not None:
+        if pattern in FORGED and record.entry is not None:
             port = self.port(record.entry)
             port.tally.add(pattern, now)
+            port.injected += pattern is Pattern.INJECTED
             port.claimed.add(int.from_bytes(record.segment.src), now)
             port.victims.add(record.connection.dst, now)
             return

@@ -186,6 +186,9 @@ def client_features(client: ClientEvidence, evidence: Evidence, congested: bool 
 
 def port_features(port: PortEvidence, now: float) -> list[Feature]:
     """What speaks about a port where false resets entered."""
+    pattern = port.tally.dominant(now)
+    if pattern is Pattern.OUT_OF_WINDOW:
+        return [pattern_feature(pattern)]
     claimed = port.claimed.count(now)
     word = _level(claimed, (2, "one"), (6, "few"), (999, "many"))
     return [

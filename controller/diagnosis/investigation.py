@@ -53,7 +53,7 @@ class Investigation:
         if record.repeated:
             return
         pattern = pattern_of(record)
-        if pattern is Pattern.INJECTED and record.entry is not None:
+        if pattern in FORGED and record.entry is not None:
             self._touched_ports.add(record.entry)
             self.evidence.add(record, now)
             return
@@ -145,12 +145,19 @@ class Investigation:
 
     def _look_at_port(self, endpoint: Endpoint, elapsed: float, now: float) -> list[Decision]:
         port = self.evidence.port(endpoint)
-        count = sum(port.tally.collect().values())
+        fresh = port.tally.collect()
+        count = sum(fresh.values())
         name = f"{endpoint[0]:016x}:{endpoint[1]}"
-        self._anomalous(f"port {name}", Pattern.INJECTED, count, elapsed, now, elapsed)
+        unusual = [
+            pattern
+            for pattern, number in fresh.items()
+            if self._anomalous(f"port {name}", pattern, number, elapsed, now, elapsed)
+        ]
         subject = Subject(SubjectType.CLIENT, self._who_lives_at(endpoint) or name)
-        # A reset that did not enter at its sender's port is proof by itself; three are no accident.
-        if subject not in self.incidents.open and port.tally.total < FEWEST:
+        # A reset that did not enter at its sender's port is proof by itself; three are no accident. One that is out of window may be
+        # a stack's own late word: only many at once are somebody who guesses.
+        proved = port.injected >= FEWEST and Pattern.INJECTED in fresh
+        if subject not in self.incidents.open and not proved and Pattern.OUT_OF_WINDOW not in unusual:
             return self._remember(subject, now)
         return self._report(subject, port_features(port, now), count, now)
 
