@@ -13,12 +13,12 @@ from controller.diagnosis.evidence import Evidence, MemberEvidence, RuleEvidence
 from controller.diagnosis.features import Feature, client_features, member_features, port_features, rule_features
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
 from controller.diagnosis.model import Model
-from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
+from controller.diagnosis.patterns import FORGED, GAVE_UP, HARMLESS, Pattern, pattern_of
 from controller.diagnosis.ways import Ways
 from controller.pools import MemberState
 from controller.resets import ResetRecord
 from controller.services import Services
-from controller.topology import Endpoint
+from controller.topology import Endpoint, Host
 
 INTERVAL_S = 0.25
 SCAN_TARGETS = 8
@@ -205,6 +205,7 @@ class Investigation:
             and not unusual
             and own not in self.incidents.open
             and not self._piling_up(own, evidence, exposure, elapsed, now)
+            and not self._held_up(state, evidence, now)
         ):
             return self._remember(own, now)
         return self._attribute(state, evidence, count, now) if count else []
@@ -220,6 +221,16 @@ class Investigation:
         horizon = 4.0
         detector = self.detectors.setdefault((subject.id, pattern), Detector(pattern))
         return detector.unusual(count, exposure / max(elapsed, 0.01) * horizon, now)
+
+    def _held_up(self, state: MemberState, evidence: MemberEvidence, now: float) -> bool:
+        """Clients who gave up waiting, and a full link on their way: two kinds of evidence agree, so few resets are enough."""
+        gave_up = sum(evidence.tally.patterns[pattern].value(now) for pattern in GAVE_UP if pattern in evidence.tally.patterns)
+        if gave_up < FEWEST:
+            return False
+        member, clients = self._ends(state)
+        if member is not None:
+            self.ways.suspect(member, clients, now)
+        return bool(self._congestion(state, now)[0])
 
     def _attribute(self, state: MemberState, evidence: MemberEvidence, count: int, now: float) -> list[Decision]:
         """Whose fault could it be: a link on the way, one client, or the member itself."""
@@ -246,12 +257,14 @@ class Investigation:
 
     def _congestion(self, state: MemberState, now: float) -> tuple[bool | None, str | None]:
         """Whether a link between the member and those it failed is congested, and which."""
-        member = self.topology.hosts.get(state.address)
-        if member is None:
-            return None, None
+        member, clients = self._ends(state)
+        return (None, None) if member is None else self.ways.congestion(member, clients, now)
+
+    def _ends(self, state: MemberState) -> tuple[Host | None, list[Host]]:
+        """Where the member lives, and the clients it failed of late."""
         affected = self.evidence.member(state.number).clients.things()
-        clients = [self.topology.hosts[address] for address in affected if address in self.topology.hosts]
-        return self.ways.congestion(member, clients, now)
+        hosts = self.topology.hosts
+        return hosts.get(state.address), [hosts[address] for address in affected if address in hosts]
 
     # --- incidents -------------------------------------------------------------------------------------------------------------
 

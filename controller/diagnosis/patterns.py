@@ -37,6 +37,8 @@ HARMLESS = frozenset({Pattern.AFTER_FIN})
 OF_MEMBER = frozenset(
     {Pattern.REFUSED, Pattern.NOT_ACCEPTED, Pattern.MEMBER_EARLY, Pattern.MEMBER_LATE, Pattern.MEMBER_LOST}
 )
+GAVE_UP = frozenset({Pattern.CLIENT_EARLY, Pattern.HALF_OPEN})
+"""A client that waited for the SYN-ACK or the answer no longer: what came too late met no socket."""
 FORGED = frozenset({Pattern.OUT_OF_WINDOW, Pattern.INJECTED})
 
 

@@ -15,6 +15,12 @@ class Ways:
         self.topology = topology
         self.telemetry = telemetry
 
+    def suspect(self, member: Host, clients: Iterable[Host], now: float) -> None:
+        """Have the links on the way measured often from now on."""
+        for edge in {client.dpid for client in clients}:
+            for near in (*self.topology.path_links(edge, member.dpid), *self.topology.path_links(member.dpid, edge)):
+                self.telemetry.suspect(near, now)
+
     def congestion(self, member: Host, clients: Iterable[Host], now: float) -> tuple[bool | None, str | None]:
         """(whether a link on the way is congested, its name); (None, None) when nothing on the way was measured.
 
