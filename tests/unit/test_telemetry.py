@@ -284,6 +284,7 @@ def test_a_busy_fabric_is_polled_within_bounds() -> None:
     assert ports <= 1.2 * PORTS_PER_S * (fabric.now - began)
 
 
+@pytest.mark.soak
 def test_a_thousand_links_cost_less_than_a_tenth_of_a_core() -> None:
     """Ten of them lose, so all that is ever done is done; the modelled wires are in the price."""
     fabric = MeasuredFabric(switches=1001)
