@@ -36,7 +36,7 @@ _FORGING = Expected(Cause.HOSTILE, Action.DROP_FORGED)
 _HARMLESS = Expected(Cause.BENIGN, Action.NONE)
 
 _QUEUE = {"workers": WholeBetween(4, 8), "backlog": WholeBetween(2, 6), "capacity": Between(0.2, 0.6)}
-_BURSTS = {"burst": WholeBetween(8, 16), "rate": Between(80, 200)}
+_BURSTS = {"burst": WholeBetween(12, 24), "rate": Between(100, 200), "members": WholeBetween(2, 3)}
 _LINK = {"topology": OneOf(("leafspine",)), "link_mbit": Between(12, 50), "bulk": Between(1.3, 2.5)}
 _IMPATIENT = {"timeout_s": Between(0.5, 0.95)}
 _SURGE = {
