@@ -7,43 +7,61 @@ last report and never go down. They lag the packets by about a second (the users
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from controller.events import FlowCounted
 
 Counted = tuple[str, ...]
+Source = tuple[int, int]
+"""(dpid, table_id): what one report is about."""
 RATE_WINDOW_S = 5.0
+STALE_S = 15.0
+"""What a switch said so long ago is no rate any more."""
+
+
+class _Rate(NamedTuple):
+    """Per second at one source: smoothed, and between its last two reports; when it said so."""
+
+    smoothed: float
+    recent: float
+    time: float
 
 
 class Counters:
-    """Totals since start and smoothed rates (1/s) by `FlowEntry.counts`."""
+    """Totals since start and rates (1/s) by `FlowEntry.counts`, over all switches."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[int, int], int] = {}
+        self._last: dict[Source, dict[int, int]] = {}
+        self._reported: dict[Source, float] = {}
         self._totals: dict[Counted, int] = {}
-        self._rates: dict[Counted, float] = {}
-        self._recent: dict[Counted, float] = {}
-        self._reported: dict[tuple[int, int], float] = {}
+        self._rates: dict[Counted, dict[Source, _Rate]] = {}
+        self._now = 0.0
 
     def take(self, event: FlowCounted, meaning: Mapping[int, Counted], now: float) -> None:
         """Add what one table of one switch has counted since it last said."""
-        before = self._reported.get((event.dpid, event.table_id))
-        self._reported[event.dpid, event.table_id] = now
+        source = event.dpid, event.table_id
+        last, before = self._last.get(source, {}), self._reported.get(source)
+        self._last[source], self._reported[source], self._now = dict(event.packets), now, now
         gained: dict[Counted, int] = {}
         for cookie, packets in event.packets.items():
             counted = meaning.get(cookie)
-            if counted is None:
-                continue
-            last = self._last.get((event.dpid, cookie), 0)
-            self._last[event.dpid, cookie] = packets
-            gained[counted] = gained.get(counted, 0) + (packets - last if packets >= last else packets)
-        elapsed = None if before is None else max(now - before, 1e-3)
+            if counted is not None:
+                known = last.get(cookie, 0)
+                gained[counted] = gained.get(counted, 0) + (packets - known if packets >= known else packets)
         for counted, packets in gained.items():
             self._totals[counted] = self._totals.get(counted, 0) + packets
-            if elapsed is not None:
-                share = min(1.0, elapsed / RATE_WINDOW_S)
-                self._recent[counted] = packets / elapsed
-                rate = self._rates.get(counted, 0.0)
-                self._rates[counted] = rate + share * (packets / elapsed - rate)
+            if before is not None:
+                self._follow(counted, source, packets, max(now - before, 1e-3))
+
+    def _follow(self, counted: Counted, source: Source, packets: int, elapsed_s: float) -> None:
+        rates = self._rates.setdefault(counted, {})
+        recent, known = packets / elapsed_s, rates.get(source)
+        smoothed = known.smoothed if known else 0.0
+        smoothed += min(1.0, elapsed_s / RATE_WINDOW_S) * (recent - smoothed)
+        rates[source] = _Rate(smoothed, recent, self._now)
+
+    def _fresh(self, counted: Counted) -> list[_Rate]:
+        return [rate for rate in self._rates.get(counted, {}).values() if self._now - rate.time <= STALE_S]
 
     def total(self, *counted: str) -> int | None:
         """How many since start; None when no switch has said."""
@@ -51,11 +69,13 @@ class Counters:
 
     def rate(self, *counted: str) -> float | None:
         """How many per second of late; None when no switch has said."""
-        return self._rates.get(counted)
+        fresh = self._fresh(counted)
+        return sum(rate.smoothed for rate in fresh) if fresh else None
 
     def recent(self, *counted: str) -> float | None:
-        """How many per second between the last two reports; None when there were not two."""
-        return self._recent.get(counted)
+        """How many per second between the last two reports of each switch; None when there were not two."""
+        fresh = self._fresh(counted)
+        return sum(rate.recent for rate in fresh) if fresh else None
 
     def totals(self) -> dict[Counted, int]:
         """Everything counted so far."""

@@ -26,7 +26,7 @@ class Numbering:
     def restore(self, values: dict[str, object]) -> None:
         """Take what the store held."""
         for name, number in values.items():
-            if isinstance(number, int) and 0 < number <= self.last:
+            if isinstance(number, int) and 0 < number <= self.last and number not in self._names:
                 self._numbers[name], self._names[number] = number, name
         self._next = max(self._names, default=0) + 1
 

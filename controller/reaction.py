@@ -125,13 +125,13 @@ class Reaction:
         mark = event.fields.get("ct_mark", 0)
         client = self.topology.hosts.get(record.connection.src)
         service = self.services.service((mark & VIP_MASK) >> VIP_SHIFT, now)
-        if client is None or service is None:
+        if client is None:
             return []
         isn = (segment.ack - 1) % (1 << 32)
         refused = Refused(event.dpid, zone, record.connection, mark & MEMBER_MASK, isn, client)
         suspects = {
             choice.number
-            for choice in service.choices
+            for choice in (service.choices if service else ())
             if (member := self.services.member(choice.number)) and self.suspicions.suspected(member.key, now)
         }
         return self.redispatcher.on_refused(refused, service, suspects, now)[0]
@@ -233,7 +233,7 @@ class Reaction:
             )
         if crc32(f"{name} {member.ejections}".encode()) % 100 >= self.enforce_percent:
             return []
-        if not self.services.pools.may_eject(member):
+        if not self.services.may_eject(member):
             return []
         began = self.suspicions.first_seen(member.key, now)
         self.services.pools.eject(member, reason, confirmed, now)

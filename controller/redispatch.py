@@ -48,16 +48,20 @@ class Redispatcher:
         self._attempts: OrderedDict[tuple[Connection, int], _Attempt] = OrderedDict()
 
     def on_refused(
-        self, refused: Refused, service: Service, suspects: set[int], now: float
+        self, refused: Refused, service: Service | None, suspects: set[int], now: float
     ) -> tuple[list[Decision], Choice | None]:
-        """Open the connection elsewhere; (decisions, the member chosen), or the refusal and None when nobody is left."""
+        """Open the connection elsewhere; (decisions, the member chosen), or the refusal and None when nobody is left.
+
+        `service` None: the VIP was taken away while its SYN was under way.
+        """
         self._forget(now)
         key = refused.connection, refused.isn
         attempt = self._attempts.setdefault(key, _Attempt(now))
         attempt.tried.add(refused.member)
-        choice = _another(service, attempt.tried, suspects, refused.isn) if now - attempt.since < BUDGET_S else None
+        in_time = now - attempt.since < BUDGET_S
+        choice = _another(service, attempt.tried, suspects, refused.isn) if service and in_time else None
         flush = FlushConnection(refused.dpid, refused.zone, refused.connection)
-        if choice is None:
+        if choice is None or service is None:
             self._attempts.pop(key, None)
             return [flush, _pass_on(refused)], None
         connection = refused.connection

@@ -158,6 +158,11 @@ class Services:
             due.append(member.slow_start_ends(slow_start_s, member.slow_start_step(now, slow_start_s)))
         return min(due)
 
+    def may_eject(self, member: MemberState) -> bool:
+        """Whether the pool's limits let it go, and whoever is left is somewhere: a member nobody has seen serves nobody."""
+        others = (other for other in self.pools.of(member.pool) if other is not member and other.accepts_new)
+        return self.pools.may_eject(member) and any(other.address in self.topology.hosts for other in others)
+
     def ejection_record(self, member: MemberState) -> Persist:
         """The durable form of a member's ejection, or its deletion."""
         ejection = member.ejection

@@ -119,7 +119,7 @@ class Remedies:
         member = self._member(incident)
         if member is None or member.ejection is not None:
             return []
-        if not self.services.pools.may_eject(member):
+        if not self.services.may_eject(member):
             incident.note(now, "eject", incident.subject.id, "not done: the pool's limit, or its last member")
             return []
         return self.eject(member, f"{incident.cause.value} (incident {incident.id})", False, now)
