@@ -11,7 +11,7 @@ from controller.pipeline import ACK, ARP_TYPE, IPV4, LLDP_TYPE, RST, SYN
 
 BROADCAST = 0xFFFFFFFFFFFF
 LLDP_MULTICAST = 0x0180C200000E
-CONTROLLER_MAC = 0x0E524C000001
+CONTROLLER_MAC = 0x0A524C000001
 """Locally administered: what the controller's own questions come from."""
 
 ARP_REQUEST, ARP_REPLY = 1, 2
@@ -20,7 +20,7 @@ _SIGNATURE_BYTES = 16
 
 
 def vip_mac(address: int) -> int:
-    """The MAC a VIP (IPv4 as integer) answers ARP with: locally administered, one per address."""
+    """The MAC a VIP (IPv4 as integer) answers ARP with: locally administered, one per address, none of which is the fabric's own."""
     return 0x0E52 << 32 | address
 
 
@@ -30,12 +30,12 @@ EDGE_MASK = 0xFFFFFFFCFFFF
 
 def edge_mac(zone: int, way: int = 0) -> int:
     """The destination MAC that carries a packet across the fabric to the switch with this zone: by the shortest way or by detour 1 or 2."""
-    return 0x0E524C400000 | way << 16 | zone
+    return 0x0A524C400000 | way << 16 | zone
 
 
 def is_ours(mac: int) -> bool:
     """Whether a MAC is one of the fabric's own, which no host may have."""
-    return mac >> 24 == 0x0E524C
+    return mac >> 24 == 0x0A524C
 
 
 def ethernet(dst: int, src: int, eth_type: int, payload: bytes) -> bytes:
