@@ -18,11 +18,10 @@ from topologies.lab.cast import LAYOUTS, Cast, Member, Place, assign
 from topologies.lab.controller import Controller
 from topologies.lab.parameters import draw
 from topologies.lab.pool import LARGE, LARGE_BYTES, MEMBER_PORT, PAGE, PAGE_BYTES, POOL, VIP, VIP_PORTS
-from topologies.lab.scenario import Fault, Scenario, Subject
+from topologies.lab.scenario import Scenario, Subject
 from topologies.lab.servers import Redis, Server, StrictNginx
 from topologies.lab.traffic import Traffic
 from topologies.servers import Nginx, SwitchableServer
-from topologies.wiring import SwitchPort
 
 
 class Scene:
@@ -205,14 +204,6 @@ class Scene:
         if len(ends) == 1:
             return [Subject("link", ends[0])]
         return [Subject("link", "-".join(ends)), Subject("link", "-".join(reversed(ends)))]
-
-    def set_uplink_rate(self, port: SwitchPort, rate_mbit: float) -> None:
-        """Shapes a switch's port."""
-        port.shape(rate_mbit)
-
-    def fault_subjects(self, fault: Fault) -> list[Subject]:
-        """Whom an incident about this fault may name."""
-        return fault.act.subjects(self)
 
 
 class _Switchable(SwitchableServer):
