@@ -172,6 +172,7 @@ class Core:
         self.remedies.apply(event.policy)
         recorded = self.services.apply(event.policy, now)
         self.discovery.reserve(self.services.reserved)
+        self.investigation.apply(event.policy)
         self._stale.update(self.installed)
         hold = self._renew_hold(now) if self.holding else self._release_hold()
         return [*recorded, *self._find_members(now), *hold]

@@ -74,4 +74,8 @@ class Archive:
         gone = names[: max(0, len(names) - KEPT_CLOSED)]
         for name in gone:
             del self.earlier[name]
-        return [Persist("incidents", name, None) for name in gone]
+        known = self.investigation.incidents.all
+        outlived = [name for name in self._written if name not in known] if len(self._written) > len(known) else []
+        for name in outlived:
+            del self._written[name]
+        return [Persist("incidents", name, None) for name in (*gone, *outlived)]

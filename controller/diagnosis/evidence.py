@@ -198,10 +198,10 @@ class Evidence:
         if member.usual_ttl is not None and record.sender == "member" and record.segment.ttl != member.usual_ttl:
             member.foreign_ttl.add(now)
 
-    def forget_members(self, numbers: set[int]) -> None:
-        """Members that are no longer in the policy."""
-        for number in set(self.members) - numbers:
-            del self.members[number]
+    def keep_only(self, members: set[int], rules: set[str]) -> None:
+        """Forget members and rules that are no longer in the policy."""
+        self.members = {number: evidence for number, evidence in self.members.items() if number in members}
+        self.rules = {rule: evidence for rule, evidence in self.rules.items() if rule in rules}
 
 
 def _recent(kept: OrderedDict[K, E], key: K, make: Callable[[], E], cap: int) -> E:

@@ -15,6 +15,8 @@ from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject
 from controller.diagnosis.model import Model
 from controller.diagnosis.patterns import FORGED, GAVE_UP, HARMLESS, Pattern, pattern_of
 from controller.diagnosis.ways import Ways
+from controller.firewall import DEFAULT_ID
+from controller.policy import Policy
 from controller.pools import MemberState
 from controller.resets import ResetRecord
 from controller.services import Services
@@ -42,9 +44,17 @@ class Investigation:
         self._touched_members: set[int] = set()
         self._touched_clients: set[int] = set()
         self._touched_ports: set[Endpoint] = set()
-        self._touched_rules: set[str] = set()
+        # In the order they came, unlike a set of texts: the same events give the same decisions in every process.
+        self._touched_rules: dict[str, None] = {}
         self._last_run = 0.0
         self._first: dict[Subject, float] = {}
+
+    def apply(self, policy: Policy) -> None:
+        """Forget what the policy no longer names."""
+        members = {member.number for member in self.services.pools.members.values()}
+        rules = {rule.id for rule in policy.firewall.rules} | {DEFAULT_ID}
+        self.evidence.keep_only(members, rules)
+        self._touched_rules = {rule: None for rule in self._touched_rules if rule in rules}
 
     # --- evidence --------------------------------------------------------------------------------------------------------------
 
@@ -68,7 +78,7 @@ class Investigation:
         tally = self.evidence.rules.setdefault(rule, RuleEvidence())
         tally.tally.add(Pattern.REFUSED, now)
         tally.clients.add(client, now)
-        self._touched_rules.add(rule)
+        self._touched_rules[rule] = None
 
     def on_counted(self) -> None:
         """Connection rates of members, as the flow counters have them."""
@@ -81,7 +91,9 @@ class Investigation:
             known = [rate for rate in rates if rate is not None]
             if not known:
                 continue
-            usual_now = not any(incident.subject.type is not SubjectType.CLIENT for incident in self.incidents.open.values())
+            usual_now = not any(
+                incident.subject.type is not SubjectType.CLIENT for incident in self.incidents.open.values()
+            )
             self.evidence.member(member.number).on_counted(sum(known), member.load, usual_now)
 
     connection_rate: Callable[[str, str], float | None] = staticmethod(lambda _vip, _member: None)
@@ -111,7 +123,8 @@ class Investigation:
             decisions += self._look_at_member(number, elapsed, now)
         for rule in self._touched_rules:
             decisions += self._look_at_rule(rule, elapsed, now)
-        for touched in (self._touched_rules, self._touched_ports, self._touched_clients, self._touched_members):
+        self._touched_rules.clear()
+        for touched in (self._touched_ports, self._touched_clients, self._touched_members):
             touched.clear()
         for incident in [*self.incidents.open.values()]:
             if now - incident.last_reset > QUIET_S:
@@ -224,7 +237,9 @@ class Investigation:
 
     def _held_up(self, state: MemberState, evidence: MemberEvidence, now: float) -> bool:
         """Clients who gave up waiting, and a full link on their way: two kinds of evidence agree, so few resets are enough."""
-        gave_up = sum(evidence.tally.patterns[pattern].value(now) for pattern in GAVE_UP if pattern in evidence.tally.patterns)
+        gave_up = sum(
+            evidence.tally.patterns[pattern].value(now) for pattern in GAVE_UP if pattern in evidence.tally.patterns
+        )
         if gave_up < FEWEST:
             return False
         member, clients = self._ends(state)
@@ -245,7 +260,12 @@ class Investigation:
             return self._report(Subject(SubjectType.LINK, link), features, count, now)
         pattern = evidence.tally.dominant(now)
         own = Subject(SubjectType.MEMBER, f"{state.pool}/{state.policy.name}")
-        alone = client is not None and share >= GUILTY_SHARE and pattern is not Pattern.REFUSED
+        alone = (
+            client is not None
+            and share >= GUILTY_SHARE
+            and pattern is not Pattern.REFUSED
+            and _others_are_served(features)
+        )
         if client is not None and alone and own not in self.incidents.open:
             whole = self.evidence.client(client)
             features = [
@@ -327,6 +347,15 @@ def announcement(incident: Incident, what: str) -> Announce:
 
 def _scans(pattern: Pattern | None) -> bool:
     return pattern in (Pattern.REFUSED, Pattern.HALF_OPEN, Pattern.CLIENT_NO_DATA) or pattern in FORGED
+
+
+def _others_are_served(features: list[Feature]) -> bool:
+    """Whether the member does well but for one client: most of its connections end well, and own probes do not fail.
+
+    To be the only one who suffers is no guilt where nobody else asks.
+    """
+    said = {feature.name: feature.value for feature in features}
+    return said.get("failing") in ("rare", "some") and said.get("probe", "well") == "well"
 
 
 def _only(features: list[Feature], *names: str) -> list[Feature]:

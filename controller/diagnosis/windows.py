@@ -62,7 +62,10 @@ class Distinct(Generic[K]):
 
 
 class Heavy(Generic[K]):
-    """Decayed counts of the heaviest things: when full, the lightest makes room (Space-Saving, Metwally et al. 2005)."""
+    """Decayed counts of the heaviest things: when full, the lightest makes room and leaves its count (Space-Saving, Metwally et al. 2005).
+
+    So the sum is always that of everything, and no count is more than the sum divided by `cap` too high.
+    """
 
     def __init__(self, cap: int = 16) -> None:
         self._cap = cap
@@ -71,15 +74,15 @@ class Heavy(Generic[K]):
     def add(self, thing: K, now: float) -> None:
         """Count it."""
         count = self._counts.get(thing)
-        if count is None:
-            if len(self._counts) >= self._cap:
-                lightest = min(self._counts, key=lambda other: self._counts[other].value(now))
-                del self._counts[lightest]
+        if count is None and len(self._counts) < self._cap:
             count = self._counts[thing] = Decayed()
+        elif count is None:
+            lightest = min(self._counts, key=lambda other: self._counts[other].value(now))
+            count = self._counts[thing] = self._counts.pop(lightest)
         count.add(now)
 
     def top(self, now: float) -> tuple[K | None, float]:
-        """The heaviest thing and its share of all that is remembered (0 to 1)."""
+        """The heaviest thing and its share of everything (0 to 1)."""
         values = {thing: count.value(now) for thing, count in self._counts.items()}
         total = sum(values.values())
         if total <= 0:
@@ -92,6 +95,6 @@ class Heavy(Generic[K]):
         return list(self._counts)
 
     def share(self, thing: K, now: float) -> float:
-        """One thing's share of all that is remembered."""
+        """One thing's share of everything; 0 for what made room."""
         total = sum(count.value(now) for count in self._counts.values())
         return self._counts[thing].value(now) / total if total > 0 and thing in self._counts else 0.0
