@@ -27,8 +27,8 @@ from controller.topology import Host, Switch
 
 
 def always() -> Iterator[FlowEntry]:
-    """Entries every switch has: LLDP comes to the controller from any port."""
-    yield FlowEntry(Table.ADMISSION, 90, match(eth_type=LLDP_TYPE), Purpose.LLDP, (Punt(Meter.LLDP),))
+    """Entries every switch has: LLDP comes to the controller from any port, and where no link is known yet it has a limit of its own."""
+    yield FlowEntry(Table.ADMISSION, 90, match(eth_type=LLDP_TYPE), Purpose.LLDP, (Punt(Meter.NEW_LINK),))
 
 
 def fabric_port(port_no: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
@@ -36,6 +36,9 @@ def fabric_port(port_no: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
     # Only at ports with a switch behind them: no host can use up the meter.
     link_probe = match(in_port=port_no, eth_type=LINK_PROBE_TYPE)
     yield FlowEntry(Table.ADMISSION, 90, link_probe, Purpose.LINK_PROBE, (Punt(Meter.LINK_PROBE),))
+    # A host that floods LLDP must not make the fabric's own links look dead.
+    known_link = match(in_port=port_no, eth_type=LLDP_TYPE)
+    yield FlowEntry(Table.ADMISSION, 91, known_link, Purpose.LLDP, (Punt(Meter.LLDP),))
     for vip in vips:
         # A VIP answers at the client's own edge and nowhere else, so its address never crosses the fabric.
         yield FlowEntry(Table.ADMISSION, 55, match(in_port=port_no, eth_type=IPV4, ipv4_src=vip), Purpose.ADMISSION)

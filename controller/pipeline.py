@@ -37,6 +37,7 @@ class Meter(IntEnum):
     HELD = 6
     FIREWALL = 7
     LINK_PROBE = 8
+    NEW_LINK = 9
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
@@ -48,6 +49,7 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.MIRROR: (2000, 500),
     Meter.HELD: (5000, 2000),
     Meter.FIREWALL: (1000, 200),
+    Meter.NEW_LINK: (500, 200),
     # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
     Meter.LINK_PROBE: (1000, 500),
 }

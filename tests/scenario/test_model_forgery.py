@@ -9,7 +9,7 @@ from model_world import MEMBER_PORT, VIP, VIP_PORT, World, address, ends, leaf_s
 from controller.diagnosis.incidents import SubjectType
 from controller.diagnosis.model import Cause
 from controller.events import Tick
-from controller.frames import edge_mac, is_ours
+from controller.frames import edge_mac, is_ours, lldp
 from controller.topology import MAX_HOSTS_PER_PORT
 from topologies.model.headers import ACK, ETH_ARP, ETH_IPV4, PROTO_TCP, RST, Arp, Ipv4, Tcp
 from topologies.model.hosts import Attempt
@@ -193,3 +193,12 @@ def test_a_flood_of_invented_addresses_does_not_hurt_the_others(world: World) ->
     attempts = [world.connect(client) for client in CLIENTS]
     world.run(1)
     assert {attempt.received for attempt in attempts} == {1000}
+
+
+def test_a_host_that_floods_lldp_does_not_make_links_look_dead(world: World) -> None:
+    links = set(world.core.topology.usable_links())
+    forged = lldp(b"not the key", 2, 4)
+    for second in range(20):
+        send(world, *[forged] * 900, every_s=0.0)
+        world.run(1)
+        assert set(world.core.topology.usable_links()) == links, f"after {second} s"
