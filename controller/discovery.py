@@ -23,6 +23,8 @@ LINK_TIMEOUT_S = 3.2 * LLDP_INTERVAL_S
 QUESTION_INTERVAL_S = 1.0
 MAX_QUESTIONS = 1024
 MOVE_ANSWER_S = 1.0
+LEARN_BURST, LEARN_PER_S = 32, 8.0
+"""Addresses that one port may teach at once, and per second from then on: every new one is planned for on all switches."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Discovery:
     _asked: dict[int, float] = field(default_factory=dict)
     _waiting: dict[int, dict[int, Host]] = field(default_factory=dict)
     _moves: dict[int, _Move] = field(default_factory=dict)
+    _allowances: dict[Endpoint, tuple[float, float]] = field(default_factory=dict)
+    """(addresses a port may teach now, as of when); a port that taught nothing lately may teach a burst."""
 
     def restore(self, hosts: dict[str, object], links: dict[str, object], zones: dict[str, object], now: float) -> None:
         """What the last run knew. Links must show themselves again within their timeout; hosts are believed until they move."""
@@ -190,7 +194,7 @@ class Discovery:
         if known == host:
             return []
         if known is None or not self.topology.port_is_up(known.endpoint):
-            return self._bind(host)
+            return self._bind(host, now)
         if host.ip in self._moves:
             return []
         self._moves[host.ip] = _Move(host, now + MOVE_ANSWER_S)
@@ -202,12 +206,20 @@ class Discovery:
             return False
         return now >= switch.up_since.get(endpoint[1], now) + SETTLE_S
 
-    def _bind(self, host: Host) -> list[Decision]:
+    def _may_teach(self, endpoint: Endpoint, now: float) -> bool:
+        allowed, since = self._allowances.get(endpoint, (float(LEARN_BURST), now))
+        allowed = min(float(LEARN_BURST), allowed + (now - since) * LEARN_PER_S)
+        self._allowances[endpoint] = (allowed - 1, now) if allowed >= 1 else (allowed, now)
+        return allowed >= 1
+
+    def _bind(self, host: Host, now: float) -> list[Decision]:
         at_port = sum(1 for other in self.topology.hosts.values() if other.endpoint == host.endpoint)
         if at_port >= MAX_HOSTS_PER_PORT:
             return [
                 Announce("host-refused", f"port {host.dpid:016x}:{host.port_no} already has {at_port} addresses", {})
             ]
+        if not self._may_teach(host.endpoint, now):
+            return []
         before = self.topology.hosts.get(host.ip)
         self.topology.hosts[host.ip] = host
         self.hosts_changed = True
@@ -242,7 +254,7 @@ class Discovery:
             if now >= move.deadline:
                 del self._moves[ip]
                 if self._may_have_hosts(move.host.endpoint, now):
-                    decisions += self._bind(move.host)
+                    decisions += self._bind(move.host, now)
         return decisions
 
     # --- questions -------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import pytest
 from controller import frames
 from controller.decisions import Announce, Persist, SendPacket
 from controller.discovery import (
+    LEARN_BURST,
+    LEARN_PER_S,
     LINK_TIMEOUT_S,
     LLDP_INTERVAL_S,
     MAX_QUESTIONS,
@@ -142,9 +144,20 @@ def test_an_address_of_the_controllers_own_is_nobodys(discovery: Discovery) -> N
 
 def test_a_port_has_room_for_so_many_addresses(discovery: Discovery) -> None:
     for number in range(MAX_HOSTS_PER_PORT + 5):
-        decisions = discovery.learn(Host(0x0A010000 + number, 0x020000000000 + number, LEFT, 1), SETTLED)
+        decisions = discovery.learn(Host(0x0A010000 + number, 0x020000000000 + number, LEFT, 1), SETTLED + number)
     assert len(discovery.topology.hosts) == MAX_HOSTS_PER_PORT
     assert [decision.kind for decision in decisions] == ["host-refused"]
+
+
+def test_a_port_teaches_a_burst_at_once_and_then_a_few_per_second(discovery: Discovery) -> None:
+    def learnt(now: float) -> int:
+        for number in range(200):
+            discovery.learn(Host(0x0A010000 + int(now) * 256 + number, 0x020000000001, LEFT, 1), now)
+        return len(discovery.topology.hosts)
+
+    assert learnt(SETTLED) == LEARN_BURST
+    assert learnt(SETTLED + 1) == LEARN_BURST + LEARN_PER_S
+    assert discovery.learn(BOB, SETTLED) != [], "other ports have allowances of their own"
 
 
 def test_an_address_moves_when_its_old_place_is_silent(discovery: Discovery) -> None:
@@ -226,7 +239,7 @@ def test_a_scan_for_absent_hosts_does_not_use_up_the_memory_nor_the_waiting_room
 def test_askers_under_invented_addresses_are_not_remembered(discovery: Discovery) -> None:
     for number in range(MAX_HOSTS_PER_PORT + 300):
         for _ in range(2):
-            says(discovery, Host(0x0A010000 + number, ALICE.mac, LEFT, 1), BOB.ip, SETTLED)
+            says(discovery, Host(0x0A010000 + number, ALICE.mac, LEFT, 1), BOB.ip, SETTLED + number)
             discovery.hosts_changed, discovery.answers = False, []
     assert sum(len(waiting) for waiting in discovery._waiting.values()) <= MAX_HOSTS_PER_PORT
 
