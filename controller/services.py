@@ -15,7 +15,7 @@ from controller.mirror import Pinned
 from controller.numbering import Numbering
 from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, mark
 from controller.policy import AdminState, Policy, Vip
-from controller.pools import SLOW_START_STEPS, Ejection, Health, MemberState, Pools
+from controller.pools import SLOW_START_STEPS, SMALLEST_SHARE, Ejection, Health, MemberState, Pools
 from controller.topology import Topology
 from controller.tracking import PickUp
 
@@ -50,6 +50,9 @@ class Services:
         self._by_number: dict[int, MemberState] = {}
         self._ejections: dict[str, object] = {}
         self._drains: dict[str, object] = {}
+        self._restored_weights: dict[str, object] = {}
+        self._weights: dict[str, object] = {}
+        """What the store holds of members that have less than their weight."""
         self._shown: tuple[list[Service], list[int]] = [], []
         self._shown_version = -1
         self._computed: list[Service] = []
@@ -64,6 +67,7 @@ class Services:
         self._vip_numbers.restore(values.get("vips", {}))
         self._ejections = dict(values.get("ejections", {}))
         self._drains = dict(values.get("drains", {}))
+        self._restored_weights = self._weights = dict(values.get("weights", {}))
 
     def apply(self, policy: Policy, now: float) -> list[Decision]:
         """Take a policy. Members that stay the same server keep their health, ejection and number."""
@@ -87,6 +91,7 @@ class Services:
         self.pools.apply(policy, numbers, addresses)
         self._by_number = {member.number: member for member in self.pools.members.values()}
         self._readopt_ejections()
+        self._readopt_weights()
         recorded += self._note_drains(now)
         address = policy.probe_address
         self._probe_address = None if address is None else int(ipaddress.IPv4Address(address))
@@ -107,6 +112,33 @@ class Services:
                 member.ejections = member.ejection.count
                 member.health = Health.DOWN
         self._ejections = {}
+
+    def _readopt_weights(self) -> None:
+        for name, value in self._restored_weights.items():
+            pool, _, member_name = name.partition("/")
+            member = self.pools.members.get((pool, member_name))
+            if member is not None and isinstance(value, dict) and value.get("number") == member.number:
+                began = value["slow_start_from"]
+                member.share = min(1.0, max(SMALLEST_SHARE, float(value["share"])))
+                member.slow_start_from = None if began is None else float(began)
+                if member.ejection is None:
+                    member.health = Health.DEGRADED
+        self._restored_weights = {}
+
+    def _note_weights(self) -> list[Decision]:
+        """Cut weights and slow starts, so that a restart gives nobody more than it had."""
+        held: dict[str, object] = {
+            f"{member.pool}/{member.policy.name}": {
+                "number": member.number,
+                "share": member.share,
+                "slow_start_from": member.slow_start_from,
+            }
+            for member in self.pools.members.values()
+            if member.share < 1.0 or member.slow_start_from is not None
+        }
+        changed = [name for name in {**self._weights, **held} if self._weights.get(name) != held.get(name)]
+        self._weights = held
+        return [Persist("weights", name, held.get(name)) for name in changed]
 
     def _note_drains(self, now: float) -> list[Decision]:
         """When each drain began, so that it ends in time whoever restarts in between."""
@@ -139,13 +171,13 @@ class Services:
         )
 
     def on_tick(self, now: float) -> list[Decision]:
-        """Slow starts that are over."""
+        """Slow starts that are over; records of weights that changed."""
         for member in self.pools.members.values():
             slow_start_s = self.pools.settings[member.pool].slow_start_s
             if member.slow_start_from is not None and member.slow_start_step(now, slow_start_s) >= SLOW_START_STEPS:
                 member.slow_start_from = None
                 member.health = Health.UP
-        return []
+        return self._note_weights()
 
     def next_deadline(self, now: float) -> float:
         """When a slow start takes its next step, or a drain ends."""

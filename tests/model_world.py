@@ -8,7 +8,7 @@ import networkx as nx
 
 from controller.core import Core
 from controller.events import Event, PolicyChanged, Restored
-from controller.flows import Purpose, purpose_of
+from controller.flows import GroupEntry, Purpose, purpose_of
 from controller.policy import Policy, parse_policy
 from controller.pools import MemberState
 from topologies.model.application import End
@@ -197,6 +197,13 @@ class World:
                 for entry in switch.installed(self.now)
                 if purpose_of(entry.cookie) not in LIVE and not entry.hard_timeout_s
             )
+            for dpid, switch in self.fabric.switches.items()
+        }
+
+    def groups(self) -> dict[int, dict[int, GroupEntry]]:
+        """The groups of each switch as they are."""
+        return {
+            dpid: {group_id: switch.group(group_id, self.now).entry for group_id in switch.group_ids}  # type: ignore[union-attr]
             for dpid, switch in self.fabric.switches.items()
         }
 

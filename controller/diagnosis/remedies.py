@@ -211,6 +211,9 @@ class Remedies:
     def _recover(self, now: float) -> list[Decision]:
         """Additive increase: a tenth of the weight per quiet step."""
         decisions: list[Decision] = []
+        for cut in self.services.pools.members.values():
+            if cut.share < 1.0:  # maybe by an earlier run
+                self._recovering.setdefault(cut.key, now + RECOVERY_STEP_S)
         for key in [key for key, due in self._recovering.items() if now >= due]:
             member = self.services.pools.members.get(key)
             if member is None or member.share >= 1.0:

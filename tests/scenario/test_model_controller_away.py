@@ -14,7 +14,7 @@ EVERYWHERE = pytest.mark.parametrize("shape", SHAPES)
 def test_a_restart_changes_nothing_on_the_switches(shape: str) -> None:
     world, clients, _ = stage(shape)
     world.run(3)
-    before = world.installed()
+    before, groups = world.installed(), world.groups()
     world.leave()
     away = world.connections(clients, 20)
     world.run(1)
@@ -24,7 +24,7 @@ def test_a_restart_changes_nothing_on_the_switches(shape: str) -> None:
         assert world.installed() == before
         world.run(0.3)
     world.run(20)
-    assert world.installed() == before
+    assert (world.installed(), world.groups()) == (before, groups)
     assert failures(away) == [] and world.faultless()
 
 
@@ -50,22 +50,24 @@ def test_ejections_cut_weights_and_drains_outlive_the_controller() -> None:
     world, clients, members = stage("leaf-spine", pool={"each": {3: {"admin_state": "draining"}}})
     world.close_port(members[1])
     world.connections(clients, 30)
+    world.core.services.pools.cut(world.member("web-1"))
     world.run(1)
     assert world.member("web-2").ejection is not None
-    before = world.installed()
+    before, groups = world.installed(), world.groups()
     world.leave()
     world.come_back()
     world.run(1)
-    assert world.member("web-2").ejection is not None
-    assert world.installed() == before
+    assert world.member("web-2").ejection is not None and world.member("web-1").share == 0.5
+    assert (world.installed(), world.groups()) == (before, groups)
     attempts = world.connections(clients, 12)
     world.run(1)
     assert {world.served_by(attempt, client) for attempt, client in zip(attempts, clients * 12, strict=False)} == {
         "web-1"
     }
     world.serve(members[1], Serve(3000))
-    world.run(10)
+    world.run(60)
     assert world.member("web-2").ejection is None, "own probes let it back in after a restart too"
+    assert world.member("web-1").share == 1.0
 
 
 def test_while_it_is_away_refusals_are_held_for_two_seconds_and_pass_from_then_on() -> None:

@@ -73,6 +73,25 @@ def test_an_ejection_outlives_the_controller() -> None:
     assert core.services.ejection_record(member) == Persist("ejections", "web/web-1", None)
 
 
+def test_a_slow_start_goes_on_where_it_was_in_the_next_run() -> None:
+    core = core_with(policy_of(MEMBERS))
+    member = core.services.pools.members["web", "web-1"]
+    core.services.pools.readmit(member, 10.0)
+    records = [
+        record for record in core.handle(Tick(), 11.5) if isinstance(record, Persist) and record.namespace == "weights"
+    ]
+    later = core_with(policy_of([]))
+    values = {
+        "weights": {record.key: record.value for record in records},
+        "members": dict(core.services._member_numbers._numbers),
+    }
+    later.handle(Restored(values), 12.0)
+    later.handle(PolicyChanged(policy_of(MEMBERS)), 12.0)
+    assert choices(later, 12.0) == choices(core, 12.0) == {"web-1": 30, "web-2": 100, "web-3": 100}
+    over = [record for record in later.handle(Tick(), 30.0) if isinstance(record, Persist)]
+    assert Persist("weights", "web/web-1", None) in over
+
+
 def test_the_last_member_that_is_anywhere_is_never_ejected() -> None:
     core = core_with(policy_of([MEMBERS[0], NOWHERE]))
     assert not core.services.may_eject(core.services.pools.members["web", "web-1"])
