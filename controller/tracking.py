@@ -6,6 +6,7 @@ connection" is `+new` with SYN and without ACK, from a host port, and nothing el
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -137,9 +138,10 @@ def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: 
     """For `grace_s` after a switch came back empty: take up connections it no longer knows instead of dropping them.
 
     From the client's side the unchanged group finds the same member again; from the member's side the tuple says which it was, if
-    it is for a client of this switch (`clients`: the addresses attached here).
+    it is for a client of this switch (`clients`: the addresses attached here) and only one VIP leads to that member's port.
     """
-    clients = list(clients)
+    clients, ways = list(clients), list(ways)
+    leading_to = Counter((way.member, way.member_port) for way in ways)
     unknown: dict[str, int | MaskedValue] = {
         "eth_type": IPV4,
         "ip_proto": TCP,
@@ -149,6 +151,8 @@ def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: 
     for way in ways:
         forward = match(**unknown, ipv4_dst=way.vip, tcp_dst=way.vip_port, reg0=FROM_HOST)
         yield FlowEntry(Table.FIREWALL, 76, forward, Purpose.FIREWALL, goto=Table.BALANCE, hard_timeout_s=grace_s)
+        if leading_to[way.member, way.member_port] > 1:
+            continue
         back = {**unknown, "ipv4_src": way.member, "tcp_src": way.member_port}
         commit = Ct(
             zone,

@@ -1,0 +1,105 @@
+"""Rules to entries: what they judge, what they leave alone, and how unknown connections are taken up after a restart."""
+
+import pytest
+
+from controller.firewall import DEFAULT_PRIORITY, FIRST_METER, entries, meters, shadowed
+from controller.flows import FlowEntry, Purpose
+from controller.pipeline import ACK, EST, NEW, SYN, Table
+from controller.policy import Firewall
+from controller.tracking import PickUp, admit, end_connections, pick_up
+
+
+def planned(**parts: object) -> list[FlowEntry]:
+    firewall = Firewall.model_validate(parts)
+    return list(entries(firewall, firewall.rules))
+
+
+def rule(**fields: object) -> dict[str, object]:
+    return {"action": "drop", **fields}
+
+
+def test_without_ports_only_what_begins_a_connection_is_judged() -> None:
+    judged = planned(rules=[rule(protocol="tcp")], cut_established=False)
+    assert [entry.match.get("tcp_flags") for entry in judged] == [(SYN, SYN | ACK)]
+
+
+def test_with_ports_every_unknown_segment_to_them_is() -> None:
+    judged = planned(rules=[rule(protocol="tcp", dst_ports=[22])], cut_established=False)
+    assert [(entry.match.get("tcp_flags"), entry.match.get("tcp_dst")) for entry in judged] == [(None, (22, 0xFFFF))]
+
+
+def test_what_is_allowed_goes_on_as_if_there_were_no_rules() -> None:
+    (entry,) = planned(rules=[rule(action="allow", protocol="tcp", dst_ports=[80])], cut_established=False)
+    assert (entry.goto, entry.actions, entry.match.get("tcp_flags")) == (Table.BALANCE, (), (SYN, SYN | ACK))
+
+
+def test_established_connections_are_judged_by_the_direction_they_began_in() -> None:
+    judged = planned(rules=[rule(src="10.0.1.0/24", protocol="tcp", dst_ports=[80])])
+    (established,) = [entry for entry in judged if entry.match.get("ct_state") == (EST, EST)]
+    assert established.match.get("ct_nw_src") == (0x0A000100, 0xFFFFFF00)
+    assert established.match.get("ct_tp_dst") == (80, 0xFFFF)
+    assert established.match.get("reg0") is None, "replies come from the fabric too"
+
+
+def test_a_limit_has_a_meter_of_its_own_for_both_directions_of_what_it_is_about() -> None:
+    firewall = Firewall.model_validate({"rules": [rule(), rule(action="limit", rate_pps=100, protocol="udp")]})
+    (meter,) = meters(firewall.rules)
+    assert (meter.meter_id, meter.rate_pps, meter.burst) == (FIRST_METER + 1, 100, 10)
+    limited = [entry for entry in entries(firewall, firewall.rules) if entry.meter_id is not None]
+    assert {entry.match.get("ct_state") for entry in limited} == {(NEW, NEW), (EST, EST)}
+
+
+def test_the_last_of_many_rules_still_comes_before_the_default() -> None:
+    many = [rule(id=f"r{number}", dst=f"10.{number >> 8}.{number & 255}.1") for number in range(10_000)]
+    lowest = min(entry.priority for entry in planned(rules=many, default="drop") if entry.counts != ("rule", "default"))
+    assert lowest > DEFAULT_PRIORITY > max(entry.priority for entry in admit(1, []))
+
+
+@pytest.mark.parametrize(("default", "purpose"), [("drop", Purpose.FIREWALL), ("reject", Purpose.REJECTED)])
+def test_the_default_takes_what_begins_and_no_rule_took(default: str, purpose: Purpose) -> None:
+    taken = planned(default=default)
+    assert {entry.match.get("ip_proto") for entry in taken} == {1, 6, 17}
+    assert {(entry.purpose, entry.goto) for entry in taken} == {(purpose, None)}
+    assert all(entry.match.get("ct_state") == (NEW, NEW) for entry in taken)
+
+
+def test_a_rule_under_a_wider_one_is_named_with_the_one_above_it() -> None:
+    wide, narrow = (
+        rule(id="wide", dst="10.0.0.0/8"),
+        rule(id="narrow", dst="10.0.1.1", protocol="tcp", dst_ports=["80-90"]),
+    )
+    night = {"start": "22:00", "end": "06:00"}
+    for rules, found in (
+        ([wide, narrow], [("narrow", "wide")]),
+        ([narrow, wide], []),
+        ([{**narrow, "priority": 1}, {**wide, "priority": 9}], [("narrow", "wide")]),
+        ([{**wide, "schedule": night}, narrow], []),
+        ([{**wide, "schedule": night}, {**narrow, "schedule": night}], [("narrow", "wide")]),
+        ([{**narrow, "id": "ports", "dst_ports": ["1-1000"]}, narrow], [("narrow", "ports")]),
+        ([{**narrow, "id": "ports", "dst_ports": [80]}, narrow], []),
+    ):
+        firewall = Firewall.model_validate({"rules": rules})
+        assert [(below.id, above.id) for below, above in shadowed(firewall.rules)] == found
+
+
+def ways(*vips: int) -> list[PickUp]:
+    return [PickUp(vip, 80, 0x0A000202, 8080, 7) for vip in vips]
+
+
+def test_an_unknown_connection_is_taken_up_from_both_sides() -> None:
+    taken = list(pick_up(1, ways(0x0A000064), [0x0A000101], 60))
+    assert [entry.match.get("ipv4_dst") for entry in taken if entry.priority == 76] == [0x0A000064]
+    assert [entry.match.get("reg0") for entry in taken if entry.priority == 78] == [0, 1]
+    assert {entry.hard_timeout_s for entry in taken} == {60}
+
+
+def test_an_answer_that_may_be_for_either_of_two_vips_is_not_guessed() -> None:
+    taken = list(pick_up(1, ways(0x0A000064, 0x0A000065), [0x0A000101], 60))
+    assert {entry.priority for entry in taken} == {76}, "the clients' own segments say which"
+    assert len({entry.key for entry in taken}) == len(taken)
+
+
+def test_connections_that_are_over_are_answered_to_their_clients_and_not_passed_on() -> None:
+    asked, rest = end_connections([7])
+    assert asked.purpose is Purpose.REJECTED and asked.priority > rest.priority > 100
+    assert (rest.actions, rest.goto) == ((), None)
