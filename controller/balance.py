@@ -29,7 +29,7 @@ from controller.flows import (
     match,
 )  # fmt: skip
 from controller.frames import vip_mac
-from controller.pipeline import ICMP, IPV4, KNOWN, MARK_ALL, TCP, Meter, Table, mark
+from controller.pipeline import ICMP, IPV4, KNOWN, MARK_ALL, MEMBER_MASK, TCP, Meter, Table, mark
 
 VIP_GROUP = 0x1000_0000
 ECHO_REQUEST = 8
@@ -95,6 +95,11 @@ def _remember(service: Service, choice: Choice) -> Learn:
 def affinity_cookie(vip: int, member: int) -> int:
     """Cookie of what switches learnt for a (VIP, member): named, so an ejection can remove it."""
     return Purpose.AFFINITY << 56 | vip << 16 | member
+
+
+def affinities(vip: int) -> tuple[int, int]:
+    """Cookie and mask of what switches learnt for a VIP, whichever the member."""
+    return affinity_cookie(vip, 0), (1 << 64) - 1 - MEMBER_MASK
 
 
 def entries(zone: int, services: Iterable[Service]) -> Iterator[FlowEntry]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from controller import firewall, mirror, tracking
+from controller import balance, firewall, mirror, tracking
 from controller.counting import Counters
 from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RequestCounters, SendPacket
 from controller.diagnosis.archive import Archive
@@ -170,12 +170,17 @@ class Core:
         self.reaction.apply(event.policy)
         self.telemetry.apply(event.policy)
         self.remedies.apply(event.policy)
+        forgotten = self._forget_affinities(self.services.affinities_ended_by(event.policy))
         recorded = self.services.apply(event.policy, now)
         self.discovery.reserve(self.services.reserved)
         self.investigation.apply(event.policy)
         self._stale.update(self.installed)
         hold = self._renew_hold(now) if self.holding else self._release_hold()
-        return [*recorded, *self._find_members(now), *hold]
+        return [*recorded, *self._find_members(now), *hold, *forgotten]
+
+    def _forget_affinities(self, vips: list[int]) -> list[Decision]:
+        cookies = [balance.affinities(vip) for vip in vips]
+        return [RemoveFlow(dpid, *cookie, Table.AFFINITY) for dpid in self._edges() for cookie in cookies]
 
     def _on_connected(self, event: SwitchConnected, now: float) -> list[Decision]:
         # It may come back before the end of its last connection is noticed: what was known of that one is void.

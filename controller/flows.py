@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     FIREWALL = 0x20
     REUSED_PORT = 0x21
     REJECTED = 0x22
+    ENDED = 0x23
     RESET = 0x30
     HELD = 0x31
     STAGE = 0x32

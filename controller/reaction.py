@@ -7,17 +7,18 @@ import random
 from dataclasses import dataclass
 from zlib import crc32
 
-from controller import balance, redispatch
-from controller.decisions import Announce, Barrier, Decision, FlushConnection, RemoveFlow, SendPacket
+from controller import balance, ending, redispatch
+from controller.decisions import Announce, Barrier, Decision, RemoveFlow
 from controller.diagnosis.investigation import Investigation
 from controller.events import BarrierReplied, PacketSeen
-from controller.flows import TO_TABLE, Action, Connection, Output, Purpose, SetField
+from controller.flows import Connection, Purpose
 from controller.health import Outcome, Prober, ProbeResult
 from controller.pipeline import MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
 from controller.policy import AdminState, AutomationMode, HealthCheck, Policy
 from controller.pools import MemberState
 from controller.redispatch import Redispatcher, Refused
-from controller.resets import ResetRecord, Resets
+from controller.reopening import Reopening
+from controller.resets import ResetRecord, Resets, tuple_of
 from controller.segments import Kind, Segment, Stage
 from controller.suspicion import Suspicions
 from controller.topology import Endpoint
@@ -58,6 +59,7 @@ class Reaction:
         self.prober = Prober(rng)
         self.suspicions = Suspicions()
         self.redispatcher = Redispatcher()
+        self.reopening = Reopening(self.services)
         self.mode = AutomationMode.ENFORCE
         self.enforce_percent = 100
         self._tokens = itertools.count(1)
@@ -80,15 +82,23 @@ class Reaction:
             sent, results = self.prober.on_segment(segment, event.frame, now)
             return sent + [decision for result in results for decision in self._on_probed(result, segment.ttl, now)]
         if event.purpose is Purpose.REUSED_PORT:
-            return self._reopen(event, segment, zone)
+            return self.reopening.on_segment(event, segment, zone, now)
         if event.purpose is Purpose.UNAVAILABLE:
             return self._unavailable(event, segment)
-        record = self.resets.take(event.purpose, event.dpid, event.fields, segment, self._entry(event, segment), now)
+        if event.purpose is Purpose.ENDED:
+            return self._end(event, segment, zone)
+        opened, entry = self._connection(event, segment), self._entry(event, segment)
+        record = self.resets.take(event.purpose, event.dpid, event.fields, segment, entry, now, opened)
         self.investigation.add(record, now)
         against = self._hold_against(record, now)
         if event.purpose is Purpose.HELD:
             return self._redispatch(event, segment, record, zone, now) + against
         return against
+
+    def _connection(self, event: PacketSeen, segment: Segment) -> Connection:
+        """As its client opened it: the tracker says, or, out of window, the mark does."""
+        known = balance.connection_of(event.fields)
+        return known or self.services.as_opened(tuple_of(segment), event.fields.get("ct_mark", 0))
 
     def _entry(self, event: PacketSeen, segment: Segment) -> Endpoint | None:
         """Where the segment entered the fabric: at its edge the source check has proved it; a false one says so itself."""
@@ -102,24 +112,16 @@ class Reaction:
         host = self.topology.hosts.get(address)
         return host.endpoint if host else None
 
-    def _reopen(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
-        """A client uses a port again whose old connection is still open: forget that one, and let its SYN, or RST, in again."""
-        # Known but out of window: translated already, without its original tuple. The mark says which VIP it was sent to.
-        connection = _tuple(segment)
-        actions: tuple[Action, ...] = (Output(TO_TABLE),)
-        vip = self.services.vip_at((event.fields.get("ct_mark", 0) & VIP_MASK) >> VIP_SHIFT)
-        if vip is not None:
-            address, port = vip
-            connection = connection._replace(dst=address, dst_port=port)
-            if not segment.is_reset:
-                # Balanced anew. A RST is for the member that has the old connection, and goes there untracked.
-                actions = (SetField("ipv4_dst", address), SetField("tcp_dst", port), *actions)
-        again = SendPacket(event.dpid, event.frame, actions, event.fields.get("in_port", 0))
-        return [FlushConnection(event.dpid, zone, connection), again]
+    def _end(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
+        member = self.services.member(event.fields.get("ct_mark", 0) & MEMBER_MASK)
+        if member is None:
+            return []
+        where = member.address, member.policy.port
+        return list(ending.end(event, segment, self._connection(event, segment), where, zone, self.topology))
 
     def _unavailable(self, event: PacketSeen, segment: Segment) -> Decisions:
         client = self.topology.hosts.get(int.from_bytes(segment.src))
-        return [redispatch.refuse(_tuple(segment), segment.seq, client, event.dpid)] if client else []
+        return [redispatch.refuse(tuple_of(segment), segment.seq, client, event.dpid)] if client else []
 
     def _redispatch(self, event: PacketSeen, segment: Segment, record: ResetRecord, zone: int, now: float) -> Decisions:
         mark = event.fields.get("ct_mark", 0)
@@ -321,11 +323,6 @@ class Reaction:
         due = [member.next_probe for member in self.services.pools.members.values()]
         probe = self.prober.next_deadline()
         return min([*due, now + 60.0] if probe is None else [*due, probe])
-
-
-def _tuple(segment: Segment) -> Connection:
-    word = int.from_bytes
-    return Connection(word(segment.src), segment.src_port, word(segment.dst), segment.dst_port)
 
 
 def _speaks_against_member(record: ResetRecord) -> bool:

@@ -68,11 +68,15 @@ class Resets:
         self._recent: OrderedDict[Connection, float] = OrderedDict()
 
     def take(
-        self, purpose: Purpose, dpid: int, fields: dict[str, int], segment: Segment, entry: Endpoint | None, now: float
-    ) -> ResetRecord:
-        """Record a mirrored reset; `fields` are the packet-in's, `entry` is where the sender's address lives or it was caught."""
+        self, purpose: Purpose, dpid: int, fields: dict[str, int], segment: Segment, entry: Endpoint | None, now: float,
+        opened: Connection | None = None,
+    ) -> ResetRecord:  # fmt: skip
+        """Record a mirrored reset; `fields` are the packet-in's, `entry` is where the sender's address lives or it was caught.
+
+        `opened`: its connection as the client opened it, where that is known.
+        """
         mark = fields.get("ct_mark", 0)
-        connection = _connection(fields, segment)
+        connection = opened or _connection(fields, segment)
         in_window = not fields.get("ct_state", 0) & INV
         repeated = self._repeated(connection, now)
         sender = self._sender(purpose, fields, in_window, repeated)
@@ -97,8 +101,11 @@ class Resets:
         return Sender.MEMBER if fields.get("ct_state", 0) & RPL else Sender.CLIENT
 
     def _repeated(self, connection: Connection, now: float) -> bool:
-        before = self._recent.pop(connection, None)
-        self._recent[connection] = now
+        # What is out of window does not say which way the connection was opened.
+        back = Connection(connection.dst, connection.dst_port, connection.src, connection.src_port, connection.protocol)
+        either_way = min(connection, back)
+        before = self._recent.pop(either_way, None)
+        self._recent[either_way] = now
         if len(self._recent) > KEPT:
             self._recent.popitem(last=False)
         return before is not None and now - before < SAME_CONNECTION_S
@@ -112,5 +119,10 @@ def _connection(fields: dict[str, int], segment: Segment) -> Connection:
     """The original tuple if the tracker knew it, else the segment's own."""
     if "ct_nw_src" in fields:
         return Connection(fields["ct_nw_src"], fields["ct_tp_src"], fields["ct_nw_dst"], fields["ct_tp_dst"])
+    return tuple_of(segment)
+
+
+def tuple_of(segment: Segment) -> Connection:
+    """From whom to whom it says it goes."""
     word = int.from_bytes
     return Connection(word(segment.src), segment.src_port, word(segment.dst), segment.dst_port)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from controller.balance import Choice, Service
 from controller.decisions import Announce, Decision, Persist
 from controller.events import LoadReported
+from controller.flows import Connection
 from controller.health import MemberKey, Target
 from controller.mirror import Pinned
 from controller.numbering import Numbering
-from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, mark
+from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, mark
 from controller.policy import AdminState, Policy, Vip
 from controller.pools import SLOW_START_STEPS, SMALLEST_SHARE, Ejection, Health, MemberState, Pools
 from controller.topology import Topology
@@ -96,6 +97,14 @@ class Services:
         address = policy.probe_address
         self._probe_address = None if address is None else int(ipaddress.IPv4Address(address))
         return recorded
+
+    def affinities_ended_by(self, policy: Policy) -> list[int]:
+        """Numbers of the VIPs whose clients a policy has forgotten: what switches have learnt keeps its own timeout otherwise."""
+        return [
+            self.vip_number(name)
+            for name, vip in self.vips.items()
+            if vip.affinity_timeout_s and policy.vips.get(name) != vip
+        ]
 
     def _vip_key(self, name: str) -> str:
         return f"{name}@{self.vips[name].address}:{self.vips[name].port}"
@@ -266,6 +275,15 @@ class Services:
         name = self.vip_name(number)
         vip = self.vips.get(name) if name else None
         return (int(ipaddress.IPv4Address(vip.address)), vip.port) if vip else None
+
+    def as_opened(self, seen: Connection, mark_value: int) -> Connection:
+        """The connection a segment belongs to that the tracker knew but did not accept: translated, and without its original tuple."""
+        vip = self.vip_at((mark_value & VIP_MASK) >> VIP_SHIFT)
+        if vip is None:
+            return seen
+        if (seen.src, seen.src_port) == vip:
+            return Connection(seen.dst, seen.dst_port, *vip)
+        return seen._replace(dst=vip[0], dst_port=vip[1])
 
     def vip_number(self, name: str) -> int:
         """The number of a VIP of the policy."""

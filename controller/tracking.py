@@ -25,7 +25,6 @@ from controller.pipeline import (
     MEMBER_MASK,
     NEW,
     REL,
-    RPL,
     RST,
     SYN,
     SYN_ACK_SEEN,
@@ -57,10 +56,10 @@ def _known_connections() -> Iterator[FlowEntry]:
     # The client opens a connection with the port of one that is still open here: forget that one, let the SYN in again.
     reused = match(**tcp, tcp_flags=_A_SYN, reg0=FROM_HOST)
     yield FlowEntry(Table.FIREWALL, 97, reused, Purpose.REUSED_PORT, (Punt(Meter.HELD, max_len=0xFFFF),))
-    # The member still has the old one and challenges the SYN (RFC 5961 §4.2): the client's RST ends it there. It is as far from this
-    # window as the challenge was, but it entered at the client's own port, and nothing has been accepted yet.
+    # A member that still has the old one challenges the SYN (RFC 5961 §4.2): the client's RST ends it there (reopening.py). It is as
+    # far from this window as the challenge was, but it entered at the client's own port, and nothing has been accepted yet.
     unanswered = match(**{**tcp, "ct_mark": (KNOWN, KNOWN | SYN_ACK_SEEN)}, tcp_flags=(RST, RST), reg0=FROM_HOST)
-    yield FlowEntry(Table.FIREWALL, 98, unanswered, Purpose.REUSED_PORT, (Punt(Meter.HELD, max_len=0xFFFF),))
+    yield FlowEntry(Table.FIREWALL, 98, unanswered, Purpose.REUSED_PORT, (Punt(Meter.HELD),), goto=Table.ROUTE)
     # Outside the window (RFC 5961 §3): forged, or as good as. Resets among them are evidence.
     yield FlowEntry(Table.FIREWALL, 96, match(**tcp, tcp_flags=(RST, RST)), Purpose.RESET, (Punt(Meter.MIRROR),),
                     counts=("reset", "out-of-window"))  # fmt: skip
@@ -113,15 +112,12 @@ def admit(zone: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
 
 
 def end_connections(members: Iterable[int]) -> Iterator[FlowEntry]:
-    """Connections pinned to these members are over: what their clients send next is answered with a RST by the controller."""
+    """Connections pinned to these members are over: what either end sends next makes the controller end them at both."""
     for member in members:
         pinned = (KNOWN | member, KNOWN | MEMBER_MASK)
-        state: dict[str, int | MaskedValue] = {"eth_type": IPV4, "ip_proto": TCP, "ct_mark": pinned}
-        asked = match(**state, ct_state=(EST, EST | RPL))
-        yield FlowEntry(
-            Table.FIREWALL, 112, asked, Purpose.REJECTED, (Punt(Meter.FIREWALL),), counts=("ended", str(member))
-        )
-        yield FlowEntry(Table.FIREWALL, 111, match(**state, ct_state=(EST, EST)), Purpose.FIREWALL)
+        fields = match(eth_type=IPV4, ip_proto=TCP, ct_state=(EST, EST), ct_mark=pinned)
+        punt = (Punt(Meter.FIREWALL),)
+        yield FlowEntry(Table.FIREWALL, 112, fields, Purpose.ENDED, punt, counts=("ended", str(member)))
 
 
 class PickUp(NamedTuple):

@@ -20,6 +20,7 @@ from topologies.wiring import FabricTopo
 
 HERE = Path(__file__).parent
 VIP, VIP_PORT, MEMBER_PORT = "10.0.0.100", 80, 8080
+NOBODY = "10.0.255.254"
 NO_RETRANSMISSION_MS = 500.0
 """A connect that takes longer has lost a SYN: the first retransmission comes after 1 s (RFC 6298 §2)."""
 
@@ -46,6 +47,7 @@ class Bed:
         self.fabric = Fabric(topo)
         self.controller = Controller(folder)
         self.servers: dict[str, SwitchableServer] = {}
+        self._applied = 0
 
     def __enter__(self) -> Self:
         self.controller.begin()
@@ -89,7 +91,7 @@ class Bed:
             for host in [host for host, address in silent.items() if address in known]:
                 del silent[host]
             for host in silent:
-                self.fabric.run(host, "ping", "-c1", "-W0.05", VIP)
+                self.fabric.run(host, "ping", "-c1", "-W0.05", NOBODY)
             return not silent
 
         soon("all hosts are known", all_heard, 20, lambda: silent)
@@ -121,14 +123,31 @@ class Bed:
         self.servers.pop(host).stop()
 
     def apply(self, policy: Document) -> None:
-        """Puts a policy in force from scratch, so nothing is remembered of members; waits until all of them are in."""
+        """Puts a policy in force from scratch; waits until all of its members are in.
+
+        Its pools get names that were never used, so nothing is remembered of their members, and no incident of another
+        test is held against them. The controller's client goes on calling them by the policy's names.
+        """
         if not self.controller.runs:
             self.restart_controller()
+        self._applied += 1
+        self.controller.pools = {name: f"{name}-{self._applied}" for name in policy["pools"]}
         self.controller.put("policy", {"version": 1})
-        self.controller.put("policy", policy)
+        self.controller.put("policy", self.renamed(policy))
         for name, pool_document in policy["pools"].items():
             active = {m["name"] for m in pool_document["members"] if m.get("admin_state", "active") == "active"}
             self.all_in(name, active)
+
+    def renamed(self, policy: Document) -> Document:
+        """The policy with the names that its pools have at present."""
+        names = self.controller.pools
+        pools = {names[name]: pool_document for name, pool_document in policy["pools"].items()}
+        vips = {name: {**vip, "pool": names[vip["pool"]]} for name, vip in policy["vips"].items()}
+        return {**policy, "pools": pools, "vips": vips}
+
+    def member(self, name: str, pool_name: str = "web") -> str:
+        """A member as the controller names it, `pool/member`."""
+        return f"{self.controller.pools[pool_name]}/{name}"
 
     def all_in(self, pool_name: str = "web", wanted: set[str] | None = None) -> None:
         """Waits until every member takes new connections, and is known to be well if it is checked."""
@@ -157,6 +176,15 @@ class Bed:
     def keep(self, host: str, count: int, interval_s: float = 0.1, **order: Any) -> "Clients":
         """Connections that stay, with a request on each every `interval_s`, until `finish`."""
         return Clients(self, host, {"mode": "keep", "count": count, "interval_s": interval_s, **order})
+
+    def ask_from(self, host: str, ports: Sequence[int], *, until_closed: bool = False, **order: Any) -> list[Document]:
+        """Connections from these ports, one request on each.
+
+        The client's end disappears then, and the other ends never hear of it; or, `until_closed`, these close first.
+        """
+        mode = {"mode": "ports", "ports": list(ports), "until_closed": until_closed}
+        with Clients(self, host, {**mode, **order}) as clients:
+            return clients.wait()
 
     def frames(self, host: str) -> "FramePort":
         """The frames of a host's interface."""

@@ -1,4 +1,7 @@
-"""One fabric with its controller for each module that names a TOPOLOGY; after each test the switches' verdict."""
+"""One fabric with its controller for each module that names a TOPOLOGY; after each test, who complained.
+
+A module whose tests attack says ATTACKS = True; in the others nobody is hostile.
+"""
 
 from collections.abc import Iterator
 
@@ -14,12 +17,14 @@ def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(autouse=True)
 def nobody_complained(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No switch refused a message of ours, and nothing failed inside the controller."""
+    """No switch refused a message of ours, nothing failed inside the controller, and no innocent client was accused."""
     running: Bed | None = request.getfixturevalue("bed") if "bed" in request.fixturenames else None
     since = running.controller.moment() if running else 0
     yield
     if running:
         assert running.controller.complaints(since) == []
+        accusations = running.controller.accused(since)
+        assert accusations == [] or getattr(request.module, "ATTACKS", False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,10 +2,11 @@
 
     python http_clients.py '{"mode": "open", "address": "10.0.0.100", "port": 80, "rate": 100}'
 
-They start after printing one line, run until stdin ends, and print their report as JSON. `open` opens new connections
+They print one line when they are under way, run until stdin ends, and print their report as JSON. `open` opens new connections
 at a fixed rate whatever becomes of them, only `count` of them if that is given, and resets them once they are open if
-`abort` is; `keep` keeps `count` connections and
-asks on each every `interval_s`.
+`abort` is; `keep` keeps `count` connections and asks on each every `interval_s`; `ports` opens a connection from
+each of `ports` and asks; then it vanishes without a word to the other side, or if `until_closed` lets the other side
+close first.
 """
 
 import asyncio
@@ -18,7 +19,15 @@ from typing import Any
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds, socket(7)."""
+TCP_REPAIR = 19
+"""A socket closed while it is being repaired sends nothing (linux/tcp.h)."""
 REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\n%s\r\n"
+
+
+def say(text: str) -> None:
+    """To whoever started this."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 async def answer(reader: asyncio.StreamReader) -> str:
@@ -50,6 +59,7 @@ class Clients:
 
     async def open(self, stop: asyncio.Event) -> None:
         """New connections at a rate."""
+        say("started\n")
         began, tasks = time.monotonic(), []
         while not stop.is_set() and len(tasks) < self.order.get("count", sys.maxsize):
             tasks.append(asyncio.create_task(self.once()))
@@ -79,10 +89,40 @@ class Clients:
             if writer is not None:
                 writer.close()
 
+    async def ports(self, _: asyncio.Event) -> None:
+        """One connection from each port, one after the other."""
+        say("started\n")
+        for port in self.order["ports"]:
+            seen: dict[str, Any] = {"outcome": "ok", "connect_ms": None, "member": None}
+            self.connections.append(seen)
+            await asyncio.to_thread(self._from_port, port, seen)
+
+    def _from_port(self, port: int, seen: dict[str, Any]) -> None:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.settimeout(self.timeout_s)
+            client.bind(("", port))
+            began = time.monotonic()
+            try:
+                client.connect(self.to)
+                seen["connect_ms"] = (time.monotonic() - began) * 1000
+                client.sendall(REQUEST % (b"Connection: close\r\n" if self.order["until_closed"] else b""))
+                seen["member"] = client.recv(65536).rpartition(b"\r\n\r\n")[2].decode()
+                if self.order["until_closed"]:
+                    client.recv(1)
+                else:
+                    client.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+            except OSError as error:
+                seen["outcome"] = outcome_of(error)
+
     async def keep(self, stop: asyncio.Event) -> None:
-        """Connections that stay."""
+        """Connections that stay; under way when each has had an answer."""
         opened = [await asyncio.open_connection(*self.to) for _ in range(self.order["count"])]
-        await asyncio.gather(*(self.stay(reader, writer, stop) for reader, writer in opened))
+        staying = [asyncio.create_task(self.stay(reader, writer, stop)) for reader, writer in opened]
+        while not all(task.done() or seen["requests"] for task, seen in zip(staying, self.connections, strict=False)):
+            await asyncio.sleep(0.005)
+        say("started\n")
+        await asyncio.gather(*staying)
 
     async def stay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stop: asyncio.Event) -> None:
         """Ask on one connection until told to stop or it breaks."""
@@ -109,10 +149,8 @@ async def main() -> None:
     clients = Clients(json.loads(sys.argv[1]))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
-    sys.stdout.write("started\n")
-    sys.stdout.flush()
     await getattr(clients, clients.order["mode"])(stop)
-    sys.stdout.write(json.dumps(clients.connections))
+    say(json.dumps(clients.connections))
 
 
 if __name__ == "__main__":

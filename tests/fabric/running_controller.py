@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -57,6 +58,8 @@ class Controller:
         self._log = folder / "controller.log"
         self._log.touch()
         self._process: subprocess.Popen[bytes] | None = None
+        self.pools: dict[str, str] = {}
+        """What pools are called at present that tests know by a name of their own (`Bed.apply`)."""
 
     def begin(self) -> None:
         """Starts it."""
@@ -102,6 +105,7 @@ class Controller:
     def request(self, method: str, path: str, document: Any = None) -> Any:
         """One request; the answer's document. Raises Refused for a problem document."""
         body = None if document is None else json.dumps(document).encode()
+        path = re.sub(r"^pools/([^/]+)", lambda match: f"pools/{self.pools.get(match[1], match[1])}", path)
         request = urllib.request.Request(
             f"{API}/{path}", method=method, data=body, headers={"Content-Type": "application/json"}
         )
@@ -190,6 +194,11 @@ class Controller:
             log.seek(since)
             lines = log.read().decode().splitlines()
         return [line for line in lines if '"level": "error"' in line or "switch-error" in line or "Traceback" in line]
+
+    def accused(self, since: int = 0) -> list[str]:
+        """Clients called hostile, or quarantined, in words."""
+        said = self.announced("incident", "quarantine", since=since)
+        return [line["message"] for line in said if line["kind"] == "quarantine" or "hostile" in line["message"]]
 
     def tail(self, count: int = 25) -> str:
         """The last lines of the log, for people."""

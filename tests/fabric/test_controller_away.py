@@ -92,7 +92,7 @@ class TestARestart:
         bed.stop_server("h4")
         bed.ask(CLIENT, 30)
         soon("it is out", lambda: bed.controller.taking() == {"h2", "h6"}, 5, bed.controller.members)
-        soon("it is on the disk", lambda: "web/h4" in bed.controller.durable("ejections"), 2)
+        soon("it is on the disk", lambda: bed.member("h4") in bed.controller.durable("ejections"), 2)
         groups = groups_of(bed)
         bed.controller.kill()
         bed.controller.start()
@@ -149,7 +149,7 @@ class TestARestart:
         assert bed.controller.announced("eject", since=moment) == []
 
     def test_a_policy_that_was_acknowledged_is_in_force_after_kill_9(self, bed: Bed) -> None:
-        bed.controller.put("policy", one_vip(pool(bed, "h6")))
+        bed.controller.put("policy", bed.renamed(one_vip(pool(bed, "h6"))))
         bed.controller.kill()
         bed.restart_controller()
         assert set(bed.controller.members()) == {"h6"}

@@ -14,6 +14,7 @@ from controller.segments import Segment
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
+ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=3)
 CLIENT, ATTACKER = "h1", "h3"
 MEMBERS = ("h2", "h5")
@@ -60,6 +61,11 @@ class Talk:
         (connection,) = self._kept.finish()
         return connection
 
+    def member(self) -> str:
+        """Who answers: the answers name it."""
+        frames = [frame for direction, frame in self.port.look() if direction == "in" and b"\r\n\r\n" in frame]
+        return frames[-1].rpartition(b"\r\n\r\n")[2].rstrip(b"\0").decode()
+
     @property
     def client_port(self) -> int:
         """Its client's port."""
@@ -69,6 +75,12 @@ class Talk:
 def forged(sender: tuple[str, int], receiver: tuple[str, int], seq: int, flags: int = RST, ack: int = 0) -> Tcp:
     """A reset in somebody's name."""
     return Tcp(packed(sender[0]), sender[1], packed(receiver[0]), receiver[1], flags, seq, ack)
+
+
+def place_of(bed: Bed, host: str) -> str:
+    """The port a host is attached to, as the API writes it."""
+    leaf = "leaf1" if host in ("h1", "h2", "h3") else "leaf2"
+    return f"{bed.fabric.dpid(leaf)}:{bed.fabric.port_no(leaf, host)}"
 
 
 def injected(bed: Bed) -> list[dict]:
@@ -103,8 +115,7 @@ def test_a_reset_that_enters_at_the_wrong_port_is_dropped_and_named(
             to = mac_number(fabric.mac(CLIENT)) if name != "the client's" else vip_mac(packed(VIP))
             port.send(tcp(segment, to, mac))
         soon("they are recorded", lambda: len(injected(bed)) - known == len(segments), 3, lambda: injected(bed)[:5])
-    place = f"{fabric.dpid('leaf1' if attacker == ATTACKER else 'leaf2')}:{3}"
-    assert {reset["entry_port"] for reset in injected(bed)[: len(segments)]} == {place}
+    assert {reset["entry_port"] for reset in injected(bed)[: len(segments)]} == {place_of(bed, attacker)}
     assert talking.still_works()
     assert talking.finish()["outcome"] == "ok"
     assert not [segment for segment in talking.port.segments() if segment.is_reset]
@@ -114,25 +125,25 @@ def test_a_reset_that_enters_at_the_wrong_port_is_dropped_and_named(
 def test_a_reset_outside_the_window_is_dropped_and_the_connection_lives(bed: Bed, talking: Talk) -> None:
     """Off-path, but from the member's own port: a compromised member, or one that shares its host with the attacker."""
     answer, client = talking.last_answer(), bed.fabric.address(CLIENT)
-    known = len(injected(bed))
-    (member,) = {m for m in MEMBERS if m == talking_member(bed, talking)}
+    member = talking.member()
     sender = (bed.fabric.address(member), MEMBER_PORT)
+
+    def of_this() -> list[dict]:
+        resets = bed.controller.resets(client=client)
+        return [one for one in resets if one["kind"] == "out-of-window" and one["client_port"] == talking.client_port]
+
     # Far behind and far ahead of every window.
     segments = [forged(sender, (client, talking.client_port), answer.seq + off) for off in (-(1 << 30), 1 << 30)]
     with bed.frames(member) as port:
         mac = mac_number(bed.fabric.mac(member))
         port.send(*(tcp(segment, mac_number(bed.fabric.mac(CLIENT)), mac) for segment in segments))
-        soon("they are recorded", lambda: len(injected(bed)) - known >= 1, 3, lambda: bed.controller.resets()[:5])
+        soon("they are recorded", lambda: len(of_this()) == 2, 3, lambda: bed.controller.resets()[:5])
+    assert {reset["member"] for reset in of_this()} == {bed.member(member)}
+    assert {reset["entry_port"] for reset in of_this()} == {place_of(bed, member)}
     assert talking.still_works()
     assert talking.finish()["outcome"] == "ok"
     assert bed.controller.taking() == set(MEMBERS)
     assert not [segment for segment in talking.port.segments() if segment.is_reset]
-
-
-def talking_member(bed: Bed, talking: Talk) -> str:
-    """The member that answers this connection: its answers name it."""
-    frames = [frame for direction, frame in talking.port.look() if direction == "in" and b"\r\n\r\n" in frame]
-    return frames[-1].rpartition(b"\r\n\r\n")[2].rstrip(b"\0").decode()
 
 
 def test_spoofed_refusals_eject_nobody(bed: Bed) -> None:

@@ -49,7 +49,7 @@ def test_a_killed_server_costs_no_connection(bed: Bed, victim: str) -> None:
     assert slowest_connect_ms(connections) < NO_RETRANSMISSION_MS
     assert set(shares(connections)) == set(MEMBERS), "all three had served before"
     (ejected,) = bed.controller.announced("ejected", since=moment)
-    assert ejected["member"] == f"web/{victim}"
+    assert ejected["member"] == bed.member(victim)
     assert ejected["after_ms"] < EJECTED_WITHIN_MS
 
 
@@ -60,7 +60,7 @@ def test_a_redispatched_connection_carries_data_both_ways(bed: Bed) -> None:
     bed.stop_server("h4")
     connections = bed.ask(CLIENT, 30, rate=100)
     assert outcomes(connections) == {"ok": 30}
-    refusals = bed.controller.resets(member="web/h4")
+    refusals = bed.controller.resets(member="h4")
     assert refusals, "the dead member was met at least once"
     assert {reset["kind"] for reset in refusals} == {"refused"}
 
@@ -97,7 +97,7 @@ def test_without_enforcement_refusals_pass_and_nobody_is_ejected(bed: Bed, mode:
     assert bed.controller.taking() == set(MEMBERS)
     assert bed.controller.announced("eject", "ejected", since=moment) == []
     would = {announcement["member"] for announcement in bed.controller.announced("would-eject", since=moment)}
-    assert would == ({"web/h4"} if mode == "dry-run" else set())
+    assert would == ({bed.member("h4")} if mode == "dry-run" else set())
 
 
 def test_enforcement_comes_back_with_the_mode(bed: Bed) -> None:
@@ -141,7 +141,7 @@ def test_the_last_member_is_never_ejected(bed: Bed) -> None:
     with bed.load(CLIENT, 40, timeout_s=1.0) as clients:
         soon("two are out", lambda: len(bed.controller.taking()) == 1, 5, bed.controller.members)
         (last,) = bed.controller.taking()
-        soon("the last refuses too", lambda: bed.controller.resets(member=f"web/{last}"), 5)
+        soon("the last refuses too", lambda: bed.controller.resets(member=last), 5)
         bed.ask(CLIENT, 60, rate=60)  # as long as three of its checks take
         clients.finish()
     assert len(bed.controller.announced("eject", since=moment)) == 2
