@@ -68,9 +68,9 @@ class Tally:
         return self.burst / max(now - self.burst_began, SHORTEST_BURST_S)
 
     def dominant(self, now: float) -> Pattern | None:
-        """The pattern most resets have."""
+        """The pattern most resets have; of several as many, the same whichever came first."""
         live = {pattern: count.value(now) for pattern, count in self.patterns.items() if pattern not in HARMLESS}
-        return max(live, key=live.__getitem__) if live else None
+        return max(live, key=lambda pattern: (live[pattern], pattern)) if live else None
 
 
 @dataclass(slots=True)
