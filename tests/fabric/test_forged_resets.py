@@ -8,7 +8,7 @@ import pytest
 from bed import MEMBER_PORT, VIP, VIP_PORT, Bed, FramePort, mac_number, one_vip, outcomes, packed, pool, shares
 from running_controller import soon
 
-from controller.frames import Tcp, edge_mac, tcp, vip_mac
+from controller.frames import MSS_1460, Tcp, edge_mac, tcp, vip_mac
 from controller.pipeline import ACK, FIN, PSH, RST, SYN
 from controller.segments import Segment
 from topologies import openvswitch
@@ -307,3 +307,29 @@ def test_clients_that_abort_eject_nobody(bed: Bed) -> None:
     assert {sender for sender, _ in kinds} == {"client"}, kinds
     assert bed.controller.taking() == set(MEMBERS)
     assert bed.controller.announced("eject", "quarantine", since=moment) == []
+
+
+def test_resets_that_clients_provoke_eject_nobody(bed: Bed) -> None:
+    """A stack resets who acknowledges what it never sent (RFC 9293 §3.10.7.4). The attacker does it in many clients' names."""
+    moment = bed.controller.moment()
+    vip, mac = (packed(VIP), VIP_PORT), mac_number(bed.fabric.mac(ATTACKER))
+    to_vip = vip_mac(packed(VIP))
+    with bed.frames(ATTACKER) as port:
+        for number in range(40):
+            client = packed(f"10.0.1.{100 + number % 8}"), 31_000 + number
+            since = len(port.look())
+            port.send(tcp(Tcp(*client, *vip, SYN, 1000, window=64000, options=MSS_1460), to_vip, mac))
+            answer = port.expect(
+                "its SYN-ACK",
+                lambda segment, to=client: segment.dst_port == to[1] and segment.flags == SYN | ACK,
+                since=since,
+            )
+            port.send(tcp(Tcp(*client, *vip, ACK, 1001, answer.seq + 101, 64000), to_vip, mac))
+        soon("members reset some", lambda: len(provoked(bed)) >= 8, 3, lambda: bed.controller.resets()[:5])
+    assert outcomes(bed.ask(CLIENT, 40)) == {"ok": 40}
+    assert bed.controller.taking() == set(MEMBERS)
+    assert bed.controller.announced("eject", since=moment) == []
+
+
+def provoked(bed: Bed) -> list[dict]:
+    return [reset for reset in bed.controller.resets() if 31_000 <= reset["client_port"] < 31_040]
