@@ -1,5 +1,6 @@
 """Whatever befalls the members of a pool, somebody is left, and not too many are out."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -56,7 +57,7 @@ class PoolLife(RuleBasedStateMachine):
         assert any(other.accepts_new for other in self.pools.of("web")), "never the last"
         assert member.ejection is not None and member.health is Health.DOWN
         lasts = member.ejection.until - self.now
-        assert lasts == min(EJECTION_CAP_S, 30.0 * (before + 1))
+        assert lasts == pytest.approx(min(EJECTION_CAP_S, 30.0 * (before + 1)))
 
     @rule(choice=st.integers(0, 7))
     def readmit(self, choice: int) -> None:

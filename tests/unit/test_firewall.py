@@ -3,7 +3,7 @@
 import pytest
 
 from controller.firewall import DEFAULT_PRIORITY, FIRST_METER, entries, meters, shadowed
-from controller.flows import FlowEntry, Purpose
+from controller.flows import FlowEntry, Punt, Purpose
 from controller.pipeline import ACK, EST, NEW, SYN, Table
 from controller.policy import Firewall
 from controller.tracking import PickUp, admit, end_connections, pick_up
@@ -99,7 +99,8 @@ def test_an_answer_that_may_be_for_either_of_two_vips_is_not_guessed() -> None:
     assert len({entry.key for entry in taken}) == len(taken)
 
 
-def test_connections_that_are_over_are_answered_to_their_clients_and_not_passed_on() -> None:
-    asked, rest = end_connections([7])
-    assert asked.purpose is Purpose.REJECTED and asked.priority > rest.priority > 100
-    assert (rest.actions, rest.goto) == ((), None)
+def test_connections_that_are_over_are_shown_to_the_controller_and_passed_on_to_nobody() -> None:
+    (entry,) = end_connections([7])
+    assert entry.purpose is Purpose.ENDED and entry.match.get("ct_state") == (EST, EST)
+    assert entry.priority > max(known.priority for known in admit(1, []))
+    assert entry.goto is None and [type(action) for action in entry.actions] == [Punt]
