@@ -210,10 +210,11 @@ pools:
   web:
     drain_timeout_s: 0
     members: [{name: a, address: 10.0.0.11, port: 80}, {name: b, address: 10.0.0.12, port: 80, admin_state: draining}]
+  other: {members: [{name: d, address: 10.0.0.21, port: 80}]}
   gone: {members: [{name: c, address: 10.0.0.99, port: 80}]}
 vips:
   plain: {address: 10.0.0.100, port: 80, pool: web}
-  sticky: {address: 10.0.0.101, port: 80, pool: web, affinity_timeout_s: 60}
+  sticky: {address: 10.0.0.101, port: 80, pool: other, affinity_timeout_s: 60}
   gone: {address: 10.0.0.102, port: 80, pool: gone}
 firewall:
   default: reject
