@@ -1,0 +1,1 @@
+"""Which detector says soonest that a subject is reset more than usual, without crying wolf: ours beside river's."""
