@@ -151,7 +151,7 @@ class Investigation:
         return member_features(state.number, self.evidence, peers, self._congestion(state, now)[0], now)
 
     def _anomalous(
-        self, subject: str, pattern: Pattern, count: int, exposure: float, now: float, elapsed: float
+        self, subject: str, pattern: Pattern, count: int, exposure: float | None, now: float, elapsed: float
     ) -> bool:
         detector = self.detectors.setdefault((subject, pattern), Detector(pattern))
         return detector.take(count, exposure, now, elapsed)
@@ -205,7 +205,8 @@ class Investigation:
             return []
         fresh = evidence.tally.collect()
         name = f"{state.pool}/{state.policy.name}"
-        exposure = max(1.0, (evidence.connections_per_s or 0.0) * elapsed)
+        per_s = evidence.connections_per_s
+        exposure = None if per_s is None else max(1.0, per_s * elapsed)
         unusual = [
             pattern
             for pattern, count in fresh.items()
@@ -217,23 +218,10 @@ class Investigation:
             count
             and not unusual
             and own not in self.incidents.open
-            and not self._piling_up(own, evidence, exposure, elapsed, now)
             and not self._held_up(state, evidence, now)
         ):
             return self._remember(own, now)
         return self._attribute(state, evidence, count, now) if count else []
-
-    def _piling_up(
-        self, subject: Subject, evidence: MemberEvidence, exposure: float, elapsed: float, now: float
-    ) -> bool:
-        """Few per tick can be many over seconds: the decayed count against what is usual for as long."""
-        pattern = evidence.tally.dominant(now)
-        if pattern is None:
-            return False
-        count = evidence.tally.patterns[pattern].value(now)
-        horizon = 4.0
-        detector = self.detectors.setdefault((subject.id, pattern), Detector(pattern))
-        return detector.unusual(count, exposure / max(elapsed, 0.01) * horizon, now)
 
     def _held_up(self, state: MemberState, evidence: MemberEvidence, now: float) -> bool:
         """Clients who gave up waiting, and a full link on their way: two kinds of evidence agree, so few resets are enough."""
