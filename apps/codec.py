@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from controller import decisions as do
 from controller import flows as fl
+from controller.addresses import is_ipv6, octets
 from controller.events import PortCounters
 
 OFP_VERSION = 4
@@ -28,7 +29,7 @@ MULTIPART_GROUP, MULTIPART_GROUP_DESC, MULTIPART_METER_CONFIG = 6, 7, 10
 OFPQ_ALL = 0xFFFFFFFF
 NXT_CT_FLUSH = 32
 
-_OXM, _NXM = 0x8000, 0x0001
+_OXM, _NXM, _ERICOXM = 0x8000, 0x0001, 0x1000
 
 # name: (class, field, bytes). The order is the order on the wire: Open vSwitch wants a field's prerequisites before it.
 FIELDS: dict[str, tuple[int, int, int]] = {
@@ -39,9 +40,10 @@ FIELDS: dict[str, tuple[int, int, int]] = {
     "icmpv4_type": (_OXM, 19, 1), "icmpv4_code": (_OXM, 20, 1), "icmpv6_type": (_OXM, 29, 1), "icmpv6_code": (_OXM, 30, 1),
     "arp_op": (_OXM, 21, 2), "arp_spa": (_OXM, 22, 4), "arp_tpa": (_OXM, 23, 4), "arp_sha": (_OXM, 24, 6), "arp_tha": (_OXM, 25, 6),
     "ipv6_nd_target": (_OXM, 31, 16), "ipv6_nd_sll": (_OXM, 32, 6), "ipv6_nd_tll": (_OXM, 33, 6),
+    "nd_reserved": (_ERICOXM, 1, 4), "nd_options_type": (_ERICOXM, 2, 1),
     "tcp_flags": (_NXM, 34, 2), "ct_state": (_NXM, 105, 4), "ct_zone": (_NXM, 106, 2), "ct_mark": (_NXM, 107, 4),
     "ct_nw_proto": (_NXM, 119, 1), "ct_nw_src": (_NXM, 120, 4), "ct_nw_dst": (_NXM, 121, 4),
-    "ct_tp_src": (_NXM, 124, 2), "ct_tp_dst": (_NXM, 125, 2),
+    "ct_ipv6_src": (_NXM, 122, 16), "ct_ipv6_dst": (_NXM, 123, 16), "ct_tp_src": (_NXM, 124, 2), "ct_tp_dst": (_NXM, 125, 2),
     **{f"reg{n}": (_NXM, n, 4) for n in range(8)},
 }  # fmt: skip
 _ORDER = {name: position for position, name in enumerate(FIELDS)}
@@ -102,7 +104,7 @@ def _nat(nat: fl.Nat) -> bytes:
     flags = {"known": 0, "src": 1, "dst": 2}[nat.kind]
     present, ranges = 0, b""
     if nat.address:
-        present, ranges = 1, nat.address.to_bytes(4, "big")
+        present, ranges = (4 if is_ipv6(nat.address) else 1), octets(nat.address)
     if nat.ports:
         present, ranges = present | 0x30, ranges + struct.pack("!HH", *nat.ports)
     return _nx_action(36, struct.pack("!2xHH", flags, present) + ranges)
@@ -224,12 +226,14 @@ def _property(number: int, value: bytes) -> bytes:
     return _pad8(struct.pack("!HH", number, 4 + len(value)) + value)
 
 
+def _mapped(address: int) -> bytes:
+    """16 octets: an IPv6 address, or an IPv4 one mapped (RFC 4291 §2.5.5.2)."""
+    return octets(address).rjust(6, b"\xff").rjust(16, b"\0")
+
+
 def _flush_connection(decision: do.FlushConnection) -> bytes:
     connection = decision.connection
-    mapped = bytes(10) + b"\xff\xff"
-    nested = _property(0, mapped + connection.src.to_bytes(4, "big")) + _property(
-        1, mapped + connection.dst.to_bytes(4, "big")
-    )
+    nested = _property(0, _mapped(connection.src)) + _property(1, _mapped(connection.dst))
     nested += _property(2, connection.src_port.to_bytes(2, "big")) + _property(
         3, connection.dst_port.to_bytes(2, "big")
     )

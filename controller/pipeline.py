@@ -77,8 +77,10 @@ MEMBER_MASK = 0xFFFF
 PINNED_MASK = VIP_MASK | MEMBER_MASK
 MARK_ALL = 0xFFFFFFFF
 
-TCP, UDP, ICMP = 6, 17, 1
-IPV4, ARP_TYPE, LLDP_TYPE = 0x0800, 0x0806, 0x88CC
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+IPV4, IPV6, ARP_TYPE, LLDP_TYPE = 0x0800, 0x86DD, 0x0806, 0x88CC
+# ICMPv6 types of neighbour discovery, RFC 4861 §4.
+ROUTER_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT, REDIRECT_MESSAGE = 134, 135, 136, 137
 LINK_PROBE_TYPE = 0x88B5
 """IEEE Std 802 Local Experimental Ethertype 1."""
 
@@ -100,10 +102,13 @@ class TableRules(NamedTuple):
 
 
 _TCP = frozenset({"ip_proto", "tcp_src", "tcp_dst", "tcp_flags"})
-_IP = frozenset({"eth_type", "ip_proto", "ipv4_src", "ipv4_dst", "icmpv4_type"}) | _TCP | {"udp_src", "udp_dst"}
+_IPV4 = frozenset({"ipv4_src", "ipv4_dst", "icmpv4_type"})
+_IPV6 = frozenset({"ipv6_src", "ipv6_dst", "icmpv6_type"})
+_IP = frozenset({"eth_type", "ip_proto", "udp_src", "udp_dst"}) | _IPV4 | _IPV6 | _TCP
 _CT = frozenset({"ct_state", "ct_mark"})
-_CT_TUPLE = frozenset({"ct_nw_src", "ct_nw_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst"})
+_CT_TUPLE = frozenset({"ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst"})
 _ARP = frozenset({"eth_type", "arp_op", "arp_spa", "arp_tpa"})
+_ND = frozenset({"eth_type", "ip_proto", "icmpv6_type", "ipv6_nd_target"})
 
 RULES: dict[Table, TableRules] = {
     Table.ADMISSION: TableRules(
@@ -114,19 +119,24 @@ RULES: dict[Table, TableRules] = {
     Table.RESETS: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.HOLD})),
     Table.BALANCE: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.PINNED})),
     Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst"}, frozenset()),
-    Table.NEIGHBOUR: TableRules(_ARP, frozenset()),
+    Table.NEIGHBOUR: TableRules(_ARP | _ND, frozenset()),
     Table.HOLD: TableRules(_IP | _CT, frozenset()),
     Table.AFFINITY: TableRules(_IP, frozenset()),
     Table.PINNED: TableRules(_IP | {"reg1"}, frozenset()),
 }
 
-_NEEDS = {
-    **dict.fromkeys(("ipv4_src", "ipv4_dst", "ip_proto"), ("eth_type", IPV4)),
-    **dict.fromkeys(("tcp_src", "tcp_dst", "tcp_flags"), ("ip_proto", TCP)),
-    **dict.fromkeys(("udp_src", "udp_dst"), ("ip_proto", UDP)),
-    "icmpv4_type": ("ip_proto", ICMP),
-    **dict.fromkeys(("ct_nw_src", "ct_nw_dst", "ct_nw_proto"), ("eth_type", IPV4)),
-    **dict.fromkeys(("arp_op", "arp_spa", "arp_tpa"), ("eth_type", ARP_TYPE)),
+_EITHER_IP = ("eth_type", (IPV4, IPV6))
+_NEEDS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "ip_proto": _EITHER_IP,
+    **dict.fromkeys(("ipv4_src", "ipv4_dst", "ct_nw_src", "ct_nw_dst"), ("eth_type", (IPV4,))),
+    **dict.fromkeys(("ipv6_src", "ipv6_dst", "ct_ipv6_src", "ct_ipv6_dst"), ("eth_type", (IPV6,))),
+    "ct_nw_proto": _EITHER_IP,
+    **dict.fromkeys(("tcp_src", "tcp_dst", "tcp_flags"), ("ip_proto", (TCP,))),
+    **dict.fromkeys(("udp_src", "udp_dst"), ("ip_proto", (UDP,))),
+    "icmpv4_type": ("ip_proto", (ICMP,)),
+    "icmpv6_type": ("ip_proto", (ICMPV6,)),
+    "ipv6_nd_target": ("icmpv6_type", (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT)),
+    **dict.fromkeys(("arp_op", "arp_spa", "arp_tpa"), ("eth_type", (ARP_TYPE,))),
 }
 
 
@@ -139,8 +149,9 @@ def _check_match(entry: FlowEntry, rules: TableRules, match: Match) -> None:
         if name not in rules.fields:
             raise PipelineError(f"table {entry.table_id} does not match {name}")
         needed = _NEEDS.get(name)
-        if needed and match.get(needed[0]) != needed[1]:
-            raise PipelineError(f"{name} needs {needed[0]}={needed[1]:#x}")
+        if needed and match.get(needed[0]) not in needed[1]:
+            allowed = " or ".join(f"{value:#x}" for value in needed[1])
+            raise PipelineError(f"{name} needs {needed[0]}={allowed}")
         if isinstance(value, tuple) and value[0] & ~value[1]:
             raise PipelineError(f"{name}={value[0]:#x}/{value[1]:#x} has bits outside its mask")
 

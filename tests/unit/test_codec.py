@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from apps import codec
+from controller import addresses
 from controller import decisions as do
 from controller import flows as fl
+from controller.addresses import V6
 from controller.events import PortCounters
 from controller.flows import Bucket, Connection, FlowEntry, GroupEntry, MeterEntry, Purpose, match
 from controller.pipeline import ACK, EST, KNOWN, NEW, RPL, SYN, Meter, Table
 
 SWITCH = 0x11
+V6_VIP, V6_MEMBER = addresses.number("fd00::64"), addresses.number("fd00::11")
 
 
 @pytest.fixture(scope="module", params=["ryu", "os_ken"])
@@ -86,6 +89,20 @@ def test_learning(reference: ModuleType) -> None:
     assert [(spec.dst[0], spec.src) for spec in constant] == list(constants)
     assert copied.src == copied.dst == ("ipv4_src", 0)
     assert (loaded.dst, loaded.src, loaded.n_bits) == (("reg1", 0), 2, 32)
+
+
+def test_learning_an_ipv6_client(reference: ModuleType) -> None:
+    constants = (("eth_type", 0x86DD), ("ip_proto", 6), ("ipv6_dst", V6_VIP), ("tcp_dst", 80))
+    read = parsed_action(reference, fl.Learn(8, 10, 0xF0 << 56 | 3, 30, ("ipv6_src",), constants, ("reg1", 2)))
+    *constant, copied, _ = read.specs
+    assert [(spec.dst[0], spec.src) for spec in constant] == list(constants)
+    assert (copied.src, copied.dst, copied.n_bits) == (("ipv6_src", 0), ("ipv6_src", 0), 128)
+
+
+def test_a_commit_translates_to_an_ipv6_member(reference: ModuleType) -> None:
+    read = parsed_action(reference, fl.Ct(7, Table.ROUTE, True, fl.Nat("dst", V6_MEMBER, (8080, 8080))))
+    (nat,) = read.actions
+    assert (nat.flags, nat.range_ipv6_min, nat.range_ipv4_min, nat.range_proto_min) == (2, "fd00::11", "", 8080)
 
 
 def test_a_punt_names_its_own_meter() -> None:
@@ -188,6 +205,33 @@ def test_open_vswitch_reads_every_kind_of_decision(tmp_path: Path) -> None:
         ("BARRIER_REQUEST", "xid=0x9"),
         ("FLOW request", "table=3"), ("PORT request", "ANY"), ("QUEUE request", "queue=ALL"),
     ]  # fmt: skip
+    assert len(texts) == len(parts)
+    for text, wanted in zip(texts, parts, strict=True):
+        assert [part for part in wanted if part not in text] == [], text
+
+
+def test_open_vswitch_reads_what_is_said_of_ipv6(tmp_path: Path) -> None:
+    answer = (fl.SetField("ipv6_src", V6_VIP), fl.SetField("icmpv6_type", 136), fl.SetField("nd_reserved", 0x60000000),
+              fl.SetField("nd_options_type", 2))  # fmt: skip
+    asked = V6.match(ip_proto=58, icmp_type=135, ipv6_nd_target=V6_VIP)
+    answered = V6.match(ip_proto=58, icmp_type=136)
+    tracked = V6.match(ct_state=(EST, EST), ct_src=V6_MEMBER, ct_dst=(0xFD << 120, 0xFF << 120), ct_nw_proto=6)
+    commit = fl.Ct(7, 5, commit=True, nat=fl.Nat("dst", V6_MEMBER, (80, 80)))
+    entries = [
+        FlowEntry(6, 10, asked, Purpose.ARP, answer, goto=9),
+        FlowEntry(6, 9, answered, Purpose.ARP, (fl.Move("eth_src", "ipv6_nd_tll", 48), fl.Output(fl.IN_PORT))),
+        FlowEntry(2, 9, tracked, Purpose.FIREWALL, (commit,)),
+    ]
+    messages = [codec.encode(do.InstallFlow(SWITCH, entry)) for entry in entries]
+    messages.append(codec.encode(do.FlushConnection(SWITCH, 7, Connection(V6_MEMBER, 1234, V6_VIP, 80))))
+    parts = [
+        ("icmp6,icmp_type=135,nd_target=fd00::64", "set_field:fd00::64->ipv6_src,set_field:136->icmpv6_type",
+         "set_field:1610612736->nd_reserved,set_field:2->nd_options_type,goto_table:9"),
+        ("icmp6,icmp_type=136", "move:NXM_OF_ETH_SRC[]->NXM_NX_ND_TLL[],IN_PORT"),
+        ("ct_state=+est,ct_ipv6_src=fd00::11,ct_ipv6_dst=fd00::/8,ct_nw_proto=6,ipv6", "nat(dst=[fd00::11]:80)"),
+        ("CT_FLUSH", "zone=7", "ct_ipv6_src=fd00::11,ct_ipv6_dst=fd00::64,ct_tp_src=1234,ct_tp_dst=80,ct_nw_proto=6"),
+    ]  # fmt: skip
+    texts = read_by_openvswitch(messages, tmp_path)
     assert len(texts) == len(parts)
     for text, wanted in zip(texts, parts, strict=True):
         assert [part for part in wanted if part not in text] == [], text
