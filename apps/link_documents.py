@@ -44,17 +44,22 @@ def link_measurements(core: Core, now: float) -> Iterator[Measurement]:
         if channel_ms is not None:
             labels = {"dpid": f"{switch.dpid:016x}"}
             text = "Round trip between controller and switch, pipeline included."
-            yield Measurement("channel_milliseconds", text, "gauge", channel_ms, labels)
+            yield Measurement("channel_round_trip_seconds", text, "gauge", channel_ms / 1000, labels)
 
 
 def _samples(what: str, state: LinkState, labels: dict[str, str]) -> Iterator[Measurement]:
     for name, text, kind, value in (
-        ("capacity_bits_per_second", "Capacity by policy or port speed.", "gauge", state.capacity_bps),
-        ("transmit_bits_per_second", "Sent, of late.", "gauge", state.throughput_bps),
-        ("receive_bits_per_second", "Received, of late.", "gauge", state.received_bps),
+        ("capacity_bytes_per_second", "Capacity by policy or port speed.", "gauge", _bytes(state.capacity_bps)),
+        ("transmit_bytes_per_second", "Sent, of late.", "gauge", _bytes(state.throughput_bps)),
+        ("receive_bytes_per_second", "Received, of late.", "gauge", _bytes(state.received_bps)),
         ("utilisation_ratio", "Share of the capacity used for sending.", "gauge", state.utilisation),
         ("loss_ratio", "Share of probes lost.", "gauge", state.loss),
-        ("delay_milliseconds", "One-way delay by probes.", "gauge", state.delay_ms),
+        (
+            "delay_seconds",
+            "One-way delay by probes.",
+            "gauge",
+            None if state.delay_ms is None else state.delay_ms / 1000,
+        ),
         ("congested", "1 while congested.", "gauge", float(state.congested)),
         ("transmit_bytes", "Sent.", "counter", state.sent_bytes),
         ("receive_bytes", "Received.", "counter", state.received_bytes),
@@ -62,6 +67,10 @@ def _samples(what: str, state: LinkState, labels: dict[str, str]) -> Iterator[Me
     ):
         if value is not None:
             yield Measurement(f"{what}_{name}", text, "gauge" if kind == "gauge" else "counter", value, labels)
+
+
+def _bytes(bits: float | None) -> float | None:
+    return None if bits is None else bits / 8
 
 
 def _text(endpoint: Endpoint) -> str:

@@ -13,6 +13,7 @@ import eventlet
 from eventlet import tpool
 
 from apps import codec
+from apps.instruments import Instruments
 from apps.openflow import OUR_XID, TYPE_BARRIER_REPLY, TYPE_ERROR, TYPE_PACKET_IN, hub
 from controller import decisions as do
 from controller.api.stream import EventRing
@@ -46,6 +47,7 @@ class Runtime:
         self.core = core
         self.datapaths: dict[int, Any] = {}
         self.ring = ring
+        self.instruments = Instruments()
         self._records = records
         # The wall clock at the start, then steady: a clock that is set back must not stretch a deadline.
         self._epoch = time.time() - time.monotonic()
@@ -76,7 +78,9 @@ class Runtime:
         now = self.now()
         if self._recorder is not None:
             pickle.dump((now, event), self._recorder)
+        began = time.perf_counter()
         decisions = self.core.handle(event, now)
+        self.instruments.handled_in(type(event), time.perf_counter() - began)
         if decisions:
             self._apply(decisions)
             _signal(self._asleep)
@@ -93,6 +97,7 @@ class Runtime:
             packet_in = codec.decode_packet_in(message)
             purpose = purpose_of(packet_in[1]) if packet_in else None
             if packet_in and purpose is not None:
+                self.instruments.packet_ins[purpose] += 1
                 self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3], packet_in[1]))
         elif kind == TYPE_BARRIER_REPLY:
             self.submit(BarrierReplied(dpid, xid & 0xFFFFFF))
@@ -202,6 +207,7 @@ class Runtime:
             try:
                 tpool.execute(self._records.write, batch)
             except StoreError as error:
+                self.instruments.lost_writes += 1
                 log.error("state could not be saved and would be lost by a restart: %s", error)
 
     def close(self) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from apps.explain import explain
-from apps.link_documents import link_document, link_measurements
+from apps.link_documents import link_document
+from apps.measurements import measurements
+from apps.member_status import member_status
 from apps.runtime import Runtime
 from controller.api.service import (
     Cause,
     ConflictError,
+    Distribution,
     HealthReport,
     JsonObject,
     LoadState,
@@ -24,7 +27,8 @@ from controller.api.service import (
 )  # fmt: skip
 from controller.api.times import rfc3339
 from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup
-from controller.diagnosis.incidents import Incident, Subject, SubjectType
+from controller.diagnosis.attribution import Attribution
+from controller.diagnosis.incidents import Incident
 from controller.diagnosis.model import Cause as LikelyCause
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
@@ -136,32 +140,7 @@ class RunningController:
 
     def member_status(self, pool: str, member: str) -> MemberStatus:
         """What is observed of a member."""
-        state = self.core.services.pools.members[pool, member]
-        now = self.runtime.now()
-        weight = state.effective_weight(now, self.core.services.pools.settings[pool].slow_start_s)
-        vips = [name for name, vip in self.core.policy.vips.items() if vip.pool == pool]
-        ejection = state.ejection
-        opened, closed, kinds = 0, 0, {}
-        rate = 0.0
-        for vip in vips:
-            opened += self.core.counters.total("handshake", vip, member) or 0
-            closed += self._ended(vip, member)
-            rate += self.core.counters.rate("handshake", vip, member) or 0.0
-            for kind in ("refused", "aborted-by-member", "aborted-by-client"):
-                kinds[kind] = kinds.get(kind, 0.0) + (self.core.counters.rate("reset", vip, member, kind) or 0.0)
-        return MemberStatus(
-            health=state.health.value, effective_weight=weight, ejected_until=ejection.until if ejection else None,
-            connections_active=max(0, opened - closed), connections_per_s=round(rate, 2),
-            resets_per_s={kind: round(value, 2) for kind, value in kinds.items()}, handshake_ms=state.handshake_ms, load=state.load,
-        )  # fmt: skip
-
-    def _ended(self, vip: str, member: str) -> int:
-        """Connections that said FIN, or were aborted."""
-        kinds = [
-            ("closed", vip, member),
-            *(("reset", vip, member, kind) for kind in ("aborted-by-member", "aborted-by-client")),
-        ]
-        return sum(self.core.counters.total(*kind) or 0 for kind in kinds)
+        return member_status(self.core, pool, member, self.runtime.now())
 
     def report_load(self, pool: str, member: str, load: float, state: LoadState) -> None:
         """Take in an agent's report."""
@@ -173,10 +152,11 @@ class RunningController:
             raise ValueError("not a cursor of this list")
         before = None if cursor is None else int(cursor)
         items: list[JsonObject] = []
+        attribution = Attribution(self.core.investigation, since=0.0)
         for record in self.core.resets.newest():
             if before is not None and record.serial >= before:
                 continue
-            document = self._reset(record)
+            document = self._reset(record, attribution)
             if not _selected(document, record, selection):
                 continue
             if len(items) == limit:
@@ -184,8 +164,8 @@ class RunningController:
             items.append(document)
         return Page(items)
 
-    def _reset(self, record: ResetRecord) -> JsonObject:
-        segment = record.segment
+    def _reset(self, record: ResetRecord, attribution: Attribution) -> JsonObject:
+        segment, incident = record.segment, attribution.incident_of(record)
         member = self.core.services.member(record.member)
         return {
             "serial": record.serial, "time": rfc3339(record.time), "dpid": f"{record.dpid:016x}",
@@ -194,20 +174,9 @@ class RunningController:
             "destination": address_text(record.connection.dst), "destination_port": record.connection.dst_port,
             "sender": record.sender.value, "entry_port": endpoint_text(record.entry) if record.entry else None,
             "stage": record.stage.value, "kind": record.kind.value, "ttl": segment.ttl, "flags": _flags(segment.flags),
-            "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated, "cause": self._cause(record),
+            "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated,
+            "cause": incident.cause.value if incident else None, "incident": incident.id if incident else None,
         }  # fmt: skip
-
-    def _cause(self, record: ResetRecord) -> str | None:
-        """The cause of the incident the reset belongs to, if there is one."""
-        member = self.core.services.member(record.member)
-        subjects = [Subject(SubjectType.CLIENT, address_text(record.connection.src))]
-        if member is not None:
-            subjects.append(Subject(SubjectType.MEMBER, f"{member.pool}/{member.policy.name}"))
-        for incident in self.core.investigation.incidents.all.values():
-            ended = incident.closed or self.runtime.now()
-            if incident.subject in subjects and incident.first_reset <= record.time <= ended:
-                return incident.cause.value
-        return None
 
     # --- incidents and quarantine ----------------------------------------------------------------------------------------------
 
@@ -283,21 +252,10 @@ class RunningController:
         """The event stream."""
         return self.runtime.ring.follow(last_event_id, self.runtime.wait_for_announcement)
 
-    def measurements(self) -> Iterable[Measurement]:
+    def measurements(self) -> Iterable[Measurement | Distribution]:
         """Exact counts, by VIP and member, and what is known of links."""
-        yield from link_measurements(self.core, self.runtime.now())
-        for counted, total in self.core.counters.totals().items():
-            if counted[0] == "reset" and len(counted) == 4:
-                labels = dict(zip(("vip", "member", "kind"), counted[1:], strict=True))
-                yield Measurement(
-                    "resets", "TCP resets of connections to a VIP, by flow counters", "counter", total, labels
-                )
-            elif counted[0] == "handshake" and len(counted) == 3:
-                labels = {"vip": counted[1], "member": counted[2]}
-                yield Measurement("handshakes", "SYN-ACKs of members", "counter", total, labels)
-            elif counted[0] == "injected":
-                yield Measurement("resets_injected", "TCP resets that did not enter at their sender's port", "counter", total,
-                                  {"port_no": counted[1]})  # fmt: skip
+        yield from measurements(self.core, self.runtime.now())
+        yield from self.runtime.instruments.measurements()
 
 
 def _quarantined(entry: Quarantined) -> JsonObject:

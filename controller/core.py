@@ -47,13 +47,14 @@ from controller.rejection import reject
 from controller.resets import Resets
 from controller.segments import read_segment
 from controller.services import Services
+from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
 from controller.topology import Host, Topology
 
 COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0
 ATTENTIVE_S = 60.0
 """For so long after a switch connected, and while there is an incident, counters are asked for often."""
-COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS)
+COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS, Table.BALANCE)
 GRACE_S = 60
 """How long a switch that came back empty picks up connections it no longer knows."""
 MAX_ZONE = 0x7FFF
@@ -83,6 +84,7 @@ class Core:
             self.services, self.investigation, self.quarantine, self.paths, self.reaction.eject, self.reaction.readmit
         )
         self.archive = Archive(self.investigation)
+        self.tally = Tally(self.resets, self.investigation)
         self.policy = policy or Policy()
         self.installed: dict[int, Installed] = {}
         self.wanted: dict[int, Wanted] = {}
@@ -174,6 +176,9 @@ class Core:
         recorded = self.services.apply(event.policy, now)
         self.discovery.reserve(self.services.reserved)
         self.investigation.apply(event.policy)
+        named = Named.by(event.policy)
+        self.counters.keep_only(named.knows)
+        self.tally.keep_only(named)
         self._stale.update(self.installed)
         hold = self._renew_hold(now) if self.holding else self._release_hold()
         return [*recorded, *self._find_members(now), *hold, *forgotten]
@@ -285,6 +290,7 @@ class Core:
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
         self.paths.on_tick(set(self.telemetry.congested()), now)
         decisions += self.archive.changes(now)
+        self.tally.run(now)
         decisions += self.telemetry.on_tick(now)
         for dpid, (due, installed) in list(self._arriving.items()):
             if now >= due:
@@ -339,7 +345,11 @@ class Core:
     def _on_counted(self, event: FlowCounted, now: float) -> list[Decision]:
         wanted = self.wanted.get(event.dpid)
         if wanted is not None:
-            meaning = {cookie: entry.counts for cookie, entry in wanted.flows.items() if entry.counts is not None}
+            meaning = {
+                cookie: _placed(entry.counts, event.dpid)
+                for cookie, entry in wanted.flows.items()
+                if entry.counts is not None
+            }
             self.counters.take(event, meaning, now)
             self.investigation.on_counted()
         return []
@@ -379,3 +389,8 @@ class Core:
         self._stale.clear()
         self._members_moved = False
         return decisions
+
+
+def _placed(counts: tuple[str, ...], dpid: int) -> tuple[str, ...]:
+    """What an entry counts, told apart by switch where it is about a port."""
+    return ("injected", f"{dpid:016x}:{counts[1]}") if counts[0] == "injected" else counts

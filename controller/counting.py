@@ -6,7 +6,7 @@ last report and never go down. They lag the packets by about a second (the users
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from controller.events import FlowCounted
@@ -52,6 +52,11 @@ class Counters:
             self._totals[counted] = self._totals.get(counted, 0) + packets
             if before is not None:
                 self._follow(counted, source, packets, max(now - before, 1e-3))
+
+    def keep_only(self, is_named: Callable[[Counted], bool]) -> None:
+        """Forget what nothing is called any more: names that come and go must not pile up."""
+        self._totals = {counted: total for counted, total in self._totals.items() if is_named(counted)}
+        self._rates = {counted: rates for counted, rates in self._rates.items() if is_named(counted)}
 
     def _follow(self, counted: Counted, source: Source, packets: int, elapsed_s: float) -> None:
         rates = self._rates.setdefault(counted, {})

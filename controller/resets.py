@@ -64,6 +64,8 @@ class Resets:
 
     def __init__(self) -> None:
         self.records: deque[ResetRecord] = deque(maxlen=KEPT)
+        self.unsettled: deque[ResetRecord] = deque(maxlen=KEPT)
+        """What `tally.py` has not counted by cause yet."""
         self._serial = 0
         self._recent: OrderedDict[Connection, float] = OrderedDict()
 
@@ -90,6 +92,7 @@ class Resets:
             self._serial, now, dpid, connection, vip, member, sender, stage, kind, entry, segment, mark, repeated
         )
         self.records.append(record)
+        self.unsettled.append(record)
         return record
 
     def _sender(self, purpose: Purpose, fields: dict[str, int], in_window: bool, repeated: bool) -> Sender:

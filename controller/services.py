@@ -45,6 +45,8 @@ class Services:
         self.topology = topology
         self.pools = Pools()
         self.vips: dict[str, Vip] = {}
+        self.vips_of: dict[str, list[str]] = {}
+        """Names of the VIPs that lead to each pool."""
         self._probe_address: int | None = None
         self._member_numbers = members
         self._vip_numbers = vips
@@ -85,7 +87,9 @@ class Services:
                 addresses[key] = int(ipaddress.IPv4Address(member.address))
                 recorded += new
         recorded += self._member_numbers.release_all_but(names)
-        self.vips = dict(policy.vips)
+        self.vips, self.vips_of = dict(policy.vips), {}
+        for name, vip in self.vips.items():
+            self.vips_of.setdefault(vip.pool, []).append(name)
         for name in self.vips:
             recorded += self._vip_numbers.number(self._vip_key(name))[1]
         recorded += self._vip_numbers.release_all_but({self._vip_key(name) for name in self.vips})

@@ -54,8 +54,8 @@ class MemberDocument(Member):
     health: Health
     effective_weight: int
     ejected_until: str | None
-    connections_active: int
-    connections_per_s: float
+    connections_active: int | None
+    connections_per_s: float | None
     resets_per_s: dict[str, float]
     handshake_ms: float | None
     load: float | None

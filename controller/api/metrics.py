@@ -1,18 +1,20 @@
 """``/metrics``: the controller's state as Prometheus reads it, made when it is asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 
-from flask import Blueprint, Response
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from flask import Blueprint, Response, current_app
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from controller.api.context import context
+from controller.api.exposition import MAX_SERIES, PREFIX, SeriesLimit
 from controller.api.service import Measurement, Service
 from controller.policy import AutomationMode
 
-PREFIX = "resetlb_"
 _HEALTHS = ("up", "degraded", "down", "unknown")
+_LIMIT = "resetlb-series-limit"
 
 api = Blueprint("metrics", __name__)
 
@@ -20,19 +22,22 @@ api = Blueprint("metrics", __name__)
 @api.get("/metrics")
 def get_metrics() -> Response:
     """Everything that is measured."""
+    limit = current_app.extensions.setdefault(_LIMIT, SeriesLimit())
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(context().service))
+    registry.register(_Collector(context().service, limit))
+    ProcessCollector(registry=registry)
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 class _Collector:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, limit: SeriesLimit) -> None:
         self._service = service
+        self._limit = limit
 
     def collect(self) -> Iterator[Metric]:
         service = self._service
         yield InfoMetricFamily(f"{PREFIX}build", "Version of the controller.", {"version": service.version})
-        yield from _families([*_state(service), *_members(service), *service.measurements()])
+        yield from self._limit.families([*_state(service), *_members(service), *service.measurements()])
 
 
 def _state(service: Service) -> Iterator[Measurement]:
@@ -50,39 +55,37 @@ def _state(service: Service) -> Iterator[Measurement]:
 
 
 def _members(service: Service) -> Iterator[Measurement]:
-    for pool_name, pool in service.policy().pools.items():
-        for member in pool.members:
-            status = service.member_status(pool_name, member.name)
-            labels = {"pool": pool_name, "member": member.name}
-            for health in _HEALTHS:
-                yield Measurement(
-                    "member_health",
-                    "1 for the health found.",
-                    "gauge",
-                    float(health == status.health),
-                    {**labels, "health": health},
-                )
-            for name, text, value in (
-                ("member_effective_weight", "Share of new connections; 0 while out.", status.effective_weight),
-                ("member_ejected", "1 while ejected.", float(status.ejected_until is not None)),
-                ("member_connections_active", "Connections pinned to the member.", status.connections_active),
-                ("member_connections_per_second", "New connections.", status.connections_per_s),
-                ("member_handshake_milliseconds", "SYN to SYN-ACK.", status.handshake_ms),
-                ("member_load_ratio", "Load that the member's agent reported.", status.load),
-            ):
-                if value is not None:
-                    yield Measurement(name, text, "gauge", value, labels)
-            for kind, rate in status.resets_per_s.items():
-                yield Measurement("member_resets_per_second", "Resets.", "gauge", rate, {**labels, "kind": kind})
+    policy = service.policy()
+    named = [(name, member.name) for name, pool in policy.pools.items() for member in pool.members]
+    yield Measurement("members", "Members that the policy names.", "gauge", len(named))
+    # What would not be shown is not computed either: a huge policy must not make a scrape slow.
+    for pool, member in islice(named, MAX_SERIES):
+        status = service.member_status(pool, member)
+        labels = {"pool": pool, "member": member}
+        for health in _HEALTHS:
+            found = float(health == status.health)
+            yield Measurement(
+                "member_health", "1 for the health found.", "gauge", found, {**labels, "health": health}, True
+            )
+        for name, text, value, additive in (
+            ("member_effective_weight", "Share of new connections; 0 while out.", status.effective_weight, True),
+            ("member_ejected", "1 while ejected.", float(status.ejected_until is not None), True),
+            ("member_connections_active", "Connections pinned to the member.", status.connections_active, True),
+            ("member_connections_per_second", "New connections, of late.", status.connections_per_s, True),
+            (
+                "member_handshake_seconds",
+                "SYN to SYN-ACK, by own probes (sampled).",
+                _seconds(status.handshake_ms),
+                False,
+            ),
+            ("member_load_ratio", "Load that the member's agent reported, 0 to 1.", status.load, False),
+        ):
+            if value is not None:
+                yield Measurement(name, text, "gauge", value, labels, additive)
+        for kind, rate in status.resets_per_s.items():
+            text = "Resets of its connections, of late, by flow counters."
+            yield Measurement("member_resets_per_second", text, "gauge", rate, {**labels, "kind": kind}, True)
 
 
-def _families(measurements: Iterable[Measurement]) -> Iterator[Metric]:
-    """Group samples by name; all samples of a name carry the same label names."""
-    families: dict[str, Metric] = {}
-    for sample in measurements:
-        family = families.get(sample.name)
-        if family is None:
-            kind = GaugeMetricFamily if sample.kind == "gauge" else CounterMetricFamily
-            family = families[sample.name] = kind(PREFIX + sample.name, sample.help, labels=list(sample.labels))
-        family.add_metric([str(value) for value in sample.labels.values()], sample.value)  # type: ignore[attr-defined]
-    yield from families.values()
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

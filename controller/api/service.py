@@ -36,9 +36,9 @@ class MemberStatus:
         health: what checks and traffic say.
         effective_weight: share of new connections it gets now; 0 while ejected, draining or disabled.
         ejected_until: seconds since the epoch, None when it is not ejected.
-        connections_active: connections pinned to it.
-        connections_per_s: new connections.
-        resets_per_s: rate of each kind of reset.
+        connections_active: connections pinned to it; None while no switch has counted any.
+        connections_per_s: new connections; None as above.
+        resets_per_s: rate of each kind of reset that a switch has counted.
         handshake_ms: SYN to SYN-ACK; None before the first sample.
         load: what its agent reported, 0 to 1; None without a report.
     """
@@ -46,8 +46,8 @@ class MemberStatus:
     health: Health = "unknown"
     effective_weight: int = 0
     ejected_until: float | None = None
-    connections_active: int = 0
-    connections_per_s: float = 0.0
+    connections_active: int | None = None
+    connections_per_s: float | None = None
     resets_per_s: Mapping[str, float] = field(default_factory=dict)
     handshake_ms: float | None = None
     load: float | None = None
@@ -95,12 +95,27 @@ class StreamEvent:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One sample for Prometheus; ``name`` without the ``resetlb_`` prefix, counters without ``_total``."""
+    """One sample for Prometheus; ``name`` without the ``resetlb_`` prefix, counters without ``_total``.
+
+    Samples of a name have the same label names. ``additive``: the sum over several gauges means something.
+    """
 
     name: str
     help: str
     kind: Literal["gauge", "counter"]
     value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    additive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A histogram for Prometheus: ``buckets`` are (upper bound as text, how many up to it), the last one ``+Inf``."""
+
+    name: str
+    help: str
+    buckets: Sequence[tuple[str, int]]
+    sum: float
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -182,5 +197,5 @@ class Service(Protocol):
     def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
         """Yield events after that id as they happen, and None after 15 s without one (``stream.EventRing``)."""
 
-    def measurements(self) -> Iterable[Measurement]:
+    def measurements(self) -> Iterable[Measurement | Distribution]:
         """Return what ``/metrics`` shows beyond what the other methods tell."""

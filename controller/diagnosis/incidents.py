@@ -31,6 +31,22 @@ class Subject(NamedTuple):
     id: str
 
 
+class Outcome(StrEnum):
+    """What became of an intention to act."""
+
+    DONE = "done"
+    NOT_DONE = "not-done"
+    """A safety limit stood against it, or there was no way to do it."""
+    DRY_RUN = "dry-run"
+
+
+class Effect(StrEnum):
+    """What an action turned out to be worth."""
+
+    HELPED = "helped"
+    REVERTED = "reverted"
+
+
 @dataclass(slots=True)
 class Action:
     """Something done about an incident."""
@@ -43,6 +59,8 @@ class Action:
     """How fast resets of the incident came when it was done: what its effect is measured against. 0: not to be measured."""
     baseline: int | None = None
     """How many there had been when the action had taken hold."""
+    outcome: Outcome = Outcome.DONE
+    effect: Effect | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +81,8 @@ class Incident:
     """When which cause became the likeliest."""
     settled_at: float | None = None
     reverted: bool = False
+    members: set[int] = field(default_factory=set)
+    """Numbers of the members whose resets it explains, where its subject is a link."""
 
     @property
     def cause(self) -> Cause:
@@ -77,9 +97,11 @@ class Incident:
             self.causes.append((now, diagnosis.cause))
         return changed
 
-    def note(self, now: float, action: str, target: str, result: str, resets_per_s: float = 0.0) -> Action:
-        """Write an action down."""
-        taken = Action(now, action, target, result, resets_per_s)
+    def note(
+        self, now: float, action: str, target: str, result: str, resets_per_s: float = 0.0, outcome: Outcome = Outcome.DONE
+    ) -> Action:  # fmt: skip
+        """Write an action down, or why it was not taken."""
+        taken = Action(now, action, target, result, resets_per_s, outcome=outcome)
         self.actions.append(taken)
         return taken
 

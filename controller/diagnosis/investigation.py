@@ -160,19 +160,28 @@ class Investigation:
         port = self.evidence.port(endpoint)
         fresh = port.tally.collect()
         count = sum(fresh.values())
-        name = f"{endpoint[0]:016x}:{endpoint[1]}"
+        name = endpoint_name(endpoint)
         unusual = [
             pattern
             for pattern, number in fresh.items()
             if self._anomalous(f"port {name}", pattern, number, elapsed, now, elapsed)
         ]
-        subject = Subject(SubjectType.CLIENT, self._who_lives_at(endpoint) or name)
+        subject = self.subject_at(endpoint)
         # A reset that did not enter at its sender's port is proof by itself; three are no accident. One that is out of window may be
         # a stack's own late word: only many at once are somebody who guesses.
         proved = port.injected >= FEWEST and Pattern.INJECTED in fresh
         if subject not in self.incidents.open and not proved and Pattern.OUT_OF_WINDOW not in unusual:
             return self._remember(subject, now)
         return self._report(subject, port_features(port, now), count, now)
+
+    def subject_at(self, endpoint: Endpoint) -> Subject:
+        """Whose what enters at a port is: the only host there, else the port itself."""
+        return Subject(SubjectType.CLIENT, self._who_lives_at(endpoint) or endpoint_name(endpoint))
+
+    @staticmethod
+    def client_subject(address: int) -> Subject:
+        """A client by its address (IPv4 as integer)."""
+        return Subject(SubjectType.CLIENT, _text(address))
 
     def _who_lives_at(self, endpoint: Endpoint) -> str | None:
         hosts = [host for host in self.topology.hosts.values() if host.endpoint == endpoint]
@@ -214,12 +223,7 @@ class Investigation:
         ]
         count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
         own = Subject(SubjectType.MEMBER, name)
-        if (
-            count
-            and not unusual
-            and own not in self.incidents.open
-            and not self._held_up(state, evidence, now)
-        ):
+        if count and not unusual and own not in self.incidents.open and not self._held_up(state, evidence, now):
             return self._remember(own, now)
         return self._attribute(state, evidence, count, now) if count else []
 
@@ -245,7 +249,11 @@ class Investigation:
             and link is not None
             and evidence.tally.dominant(now) not in (Pattern.REFUSED, Pattern.NOT_ACCEPTED)
         ):
-            return self._report(Subject(SubjectType.LINK, link), features, count, now)
+            guilty = Subject(SubjectType.LINK, link)
+            reported = self._report(guilty, features, count, now)
+            if guilty in self.incidents.open:
+                self.incidents.open[guilty].members.add(state.number)
+            return reported
         pattern = evidence.tally.dominant(now)
         own = Subject(SubjectType.MEMBER, f"{state.pool}/{state.policy.name}")
         alone = (
@@ -319,6 +327,11 @@ class Investigation:
     def member_incident(self, name: str) -> Incident | None:
         """The open incident about a member."""
         return self.incidents.open.get(Subject(SubjectType.MEMBER, name))
+
+
+def endpoint_name(endpoint: Endpoint) -> str:
+    """A port as operators write it."""
+    return f"{endpoint[0]:016x}:{endpoint[1]}"
 
 
 def announcement(incident: Incident, what: str) -> Announce:

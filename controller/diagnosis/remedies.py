@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.decisions import Announce, Decision
-from controller.diagnosis.incidents import CONFIDENT, Incident, SubjectType
+from controller.diagnosis.incidents import CONFIDENT, Effect, Incident, Outcome, SubjectType
 from controller.diagnosis.investigation import FEWEST, Investigation
 from controller.diagnosis.model import Cause
 from controller.paths import Paths
@@ -104,7 +104,7 @@ class Remedies:
         if any(taken.action == action for taken in incident.actions):
             return []
         if self.mode is AutomationMode.DRY_RUN:
-            incident.note(now, action, incident.subject.id, "dry run: not done")
+            incident.note(now, action, incident.subject.id, "dry run: not done", outcome=Outcome.DRY_RUN)
             text = f"dry run: would {action} {incident.subject.id} ({incident.cause.value})"
             return [Announce("would-act", text, {"incident": incident.id, "action": action})]
         return do(incident, now)
@@ -120,7 +120,13 @@ class Remedies:
         if member is None or member.ejection is not None:
             return []
         if not self.services.may_eject(member):
-            incident.note(now, "eject", incident.subject.id, "not done: the pool's limit, or its last member")
+            incident.note(
+                now,
+                "eject",
+                incident.subject.id,
+                "not done: the pool's limit, or its last member",
+                outcome=Outcome.NOT_DONE,
+            )
             return []
         return self.eject(member, f"{incident.cause.value} (incident {incident.id})", False, now)
 
@@ -146,14 +152,14 @@ class Remedies:
     def _put_away(self, incident: Incident, now: float) -> list[Decision]:
         client = incident.subject.id
         if ":" in client or client in self.protected:
-            incident.note(now, "quarantine", client, "not done: not a client's own address")
+            incident.note(now, "quarantine", client, "not done: not a client's own address", outcome=Outcome.NOT_DONE)
             return []
         try:
             entry, decisions = self.quarantine.add(
                 client, "drop", now, reason=incident.cause.value, incident=incident.id
             )
         except QuarantineError as error:
-            incident.note(now, "quarantine", client, f"not done: {error}")
+            incident.note(now, "quarantine", client, f"not done: {error}", outcome=Outcome.NOT_DONE)
             return []
         incident.note(now, "quarantine", client, f"{entry.id} for {entry.ttl_s} s")
         return decisions
@@ -162,7 +168,7 @@ class Remedies:
         name = incident.subject.id
         near = _endpoint(name)
         if not self.paths.demote(near, now):
-            incident.note(now, "move-paths", name, "not done: no better way around it")
+            incident.note(now, "move-paths", name, "not done: no better way around it", outcome=Outcome.NOT_DONE)
             return []
         incident.note(now, "move-paths", name, "ways around it get the traffic")
         return [Announce("paths", f"traffic moves off link {name}", {"link": name, "incident": incident.id})]
@@ -187,9 +193,10 @@ class Remedies:
             taken.resets_per_s = 0.0
             if since < 0.5 * before:
                 taken.result += f"; helped: {before:.1f} to {since:.1f} resets/s"
+                taken.effect = Effect.HELPED
             elif member.ejection is not None and not member.ejection.confirmed:
                 taken.result += f"; did not help ({before:.1f} to {since:.1f} resets/s): reverted"
-                incident.reverted = True
+                incident.reverted, taken.effect = True, Effect.REVERTED
                 decisions += self.readmit(member, now)
         return decisions
 

@@ -173,7 +173,7 @@ def test_false_resets_are_counted_exactly_when_the_mirror_drops_copies(bed: Bed)
     """More at once than the mirror passes: copies are lost, counts are not. Frozen, or the attacker is quarantined."""
     bed.controller.put("automation", {"mode": "frozen"})
     count = 6_000
-    place = {"port_no": str(bed.fabric.port_no("leaf1", ATTACKER))}
+    place = {"port": f"{bed.fabric.dpid('leaf1')}:{bed.fabric.port_no('leaf1', ATTACKER)}"}
 
     def counted() -> int:
         return bed.controller.counted("resetlb_resets_injected_total", **place)
@@ -209,7 +209,7 @@ def taken_in() -> int:
 
 def test_every_reset_of_a_member_is_counted(bed: Bed) -> None:
     """As many as its clients' interface has seen: an abort can take several segments."""
-    labels = {"vip": "web", "member": "h5", "kind": "aborted-by-member"}
+    labels = {"vip": "web", "member": "h5", "sender": "member"}
     bed.apply(one_vip(pool(bed, *MEMBERS, max_ejection_percent=0)))
     before = bed.controller.counted("resetlb_resets_total", **labels)
     bed.servers["h5"].behave("reset-on-request")

@@ -158,7 +158,7 @@ def test_explain(client: FlaskClient) -> None:
 
 def test_metrics_are_valid_and_tell_what_the_api_tells(client: FlaskClient, service: MemoryService) -> None:
     service.statuses["web", "web-1"] = MemberStatus("up", 100, resets_per_s={"refused": 1.5}, handshake_ms=0.4)
-    service.samples = [Measurement("resets", "Resets by kind.", "counter", 41, {"kind": 'a"b\n'})]
+    service.samples = [Measurement("resets", "Resets by VIP.", "counter", 41, {"vip": 'a"b\n'})]
     answer = client.get("/metrics")
     assert answer.content_type.startswith("text/plain")
     samples = {
@@ -173,4 +173,4 @@ def test_metrics_are_valid_and_tell_what_the_api_tells(client: FlaskClient, serv
     assert samples["resetlb_member_health", ("health", "up"), *here] == 1
     assert samples["resetlb_member_resets_per_second", ("kind", "refused"), *here] == 1.5
     assert ("resetlb_member_load_ratio", *here) not in samples
-    assert samples["resetlb_resets_total", ("kind", 'a"b\n')] == 41
+    assert samples["resetlb_resets_total", ("vip", 'a"b\n')] == 41
