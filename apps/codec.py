@@ -15,6 +15,8 @@ from controller.addresses import is_ipv6, octets
 from controller.events import PortCounters
 
 OFP_VERSION = 4
+OUR_XID = 0x52000000
+"""Requests of ours carry this in the top byte of their xid; everything that expects no reply has xid 0."""
 NX_VENDOR = 0x2320
 OFPP_ANY = OFPG_ANY = OFPM_ALL = 0xFFFFFFFF
 OFP_NO_BUFFER = 0xFFFFFFFF
@@ -250,39 +252,40 @@ def _send_packet(decision: do.SendPacket) -> bytes:
     return _message(TYPE_PACKET_OUT, head + actions + decision.frame)
 
 
-def _multipart(kind: int, body: bytes, xid: int) -> bytes:
+def multipart(kind: int, body: bytes, xid: int) -> bytes:
+    """A multipart request in one part."""
     return _message(TYPE_MULTIPART, struct.pack("!HH4x", kind, 0) + body, xid)
 
 
 def request_flows(table_id: int = 0xFF, xid: int = 0) -> bytes:
     """Flow statistics of one table, or of all (0xff)."""
     body = struct.pack("!B3xII4xQQ", table_id, OFPP_ANY, OFPG_ANY, 0, 0) + encode_match(fl.Match())
-    return _multipart(MULTIPART_FLOW, body, xid)
+    return multipart(MULTIPART_FLOW, body, xid)
 
 
 def request_groups(xid: int = 0) -> bytes:
     """The description of every group."""
-    return _multipart(MULTIPART_GROUP_DESC, b"", xid)
+    return multipart(MULTIPART_GROUP_DESC, b"", xid)
 
 
 def request_group_counters(xid: int = 0) -> bytes:
     """The packet counts of every bucket of every group."""
-    return _multipart(MULTIPART_GROUP, struct.pack("!I4x", OFPG_ANY - 3), xid)
+    return multipart(MULTIPART_GROUP, struct.pack("!I4x", OFPG_ANY - 3), xid)
 
 
 def request_meters(xid: int = 0) -> bytes:
     """The configuration of every meter."""
-    return _multipart(MULTIPART_METER_CONFIG, struct.pack("!I4x", OFPM_ALL), xid)
+    return multipart(MULTIPART_METER_CONFIG, struct.pack("!I4x", OFPM_ALL), xid)
 
 
 def request_port_counters(xid: int = 0) -> bytes:
     """The counters of every port."""
-    return _multipart(MULTIPART_PORT, struct.pack("!I4x", OFPP_ANY), xid)
+    return multipart(MULTIPART_PORT, struct.pack("!I4x", OFPP_ANY), xid)
 
 
 def request_queue_counters(xid: int = 0) -> bytes:
     """The counters of every queue of every port."""
-    return _multipart(MULTIPART_QUEUE, struct.pack("!II", OFPP_ANY, OFPQ_ALL), xid)
+    return multipart(MULTIPART_QUEUE, struct.pack("!II", OFPP_ANY, OFPQ_ALL), xid)
 
 
 _MESSAGES: dict[type, Callable[..., bytes]] = {

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from apps import codec
+from apps import about, codec
+from apps.about import About
+from apps.codec import OUR_XID
 from apps.openflow import (
     DEAD_DISPATCHER,
     LOCAL_PORT,
     MAIN_DISPATCHER,
     OFP_VERSIONS,
-    OUR_XID,
     Application,
     ofp_event,
     set_ev_cls,
 )
 from apps.runtime import Runtime
-from controller.events import Port, PortChanged, SwitchConnected, SwitchDisconnected
+from controller.events import Port, PortChanged, SwitchConnected, SwitchDisconnected, SwitchRead
 
 log = logging.getLogger("resetlb")
 
@@ -25,20 +26,34 @@ _FLOWS, _GROUPS, _METERS = OUR_XID | 0x00F00000, OUR_XID | 0x00F00001, OUR_XID |
 
 
 class Handshake:
-    """Asks a switch what it has; when all replies are in, the core hears of the switch."""
+    """Asks a switch what it has, once it is connected and whenever the core wants it; the core hears when all replies are in."""
 
     def __init__(self, datapath: Any, runtime: Runtime) -> None:
         self.datapath = datapath
         self.runtime = runtime
+        self.missing: set[int] = set()
+        self.about = About()
+        datapath.send(about.request())
+        self.read()
+
+    def read(self) -> None:
+        """Ask; nothing happens while answers are still missing."""
+        if self.missing:
+            return
         self.flows: set[tuple[int, int]] = set()
         self.groups: set[int] = set()
         self.meters: set[int] = set()
         self.missing = {_FLOWS, _GROUPS, _METERS}
-        datapath.send(codec.request_flows(xid=_FLOWS) + codec.request_groups(_GROUPS) + codec.request_meters(_METERS))
+        self.datapath.send(
+            codec.request_flows(xid=_FLOWS) + codec.request_groups(_GROUPS) + codec.request_meters(_METERS)
+        )
 
     def on_reply(self, message: bytes) -> None:
         """A part of one of the replies."""
         xid, body = int.from_bytes(message[4:8]), message[16:]
+        if xid in about.XIDS:
+            self.about.take(xid, message)
+            return
         if xid == _FLOWS:
             self.flows.update((table_id, cookie) for table_id, cookie, _, _ in codec.decode_flow_counters(body))
         elif xid == _GROUPS:
@@ -49,11 +64,18 @@ class Handshake:
             return
         self.missing.discard(xid)
         if not self.missing and self.datapath.state != DEAD_DISPATCHER:
-            # Only now: what the core decides before it knows what the switch has must not reach it.
-            self.runtime.datapaths[self.datapath.id] = self.datapath
-            ports = tuple(_port(port) for port in self.datapath.ports.values() if port.port_no != LOCAL_PORT)
-            flows, groups, meters = frozenset(self.flows), frozenset(self.groups), frozenset(self.meters)
-            self.runtime.submit(SwitchConnected(self.datapath.id, ports, flows, groups, meters))
+            self._tell()
+
+    def _tell(self) -> None:
+        dpid, datapaths = self.datapath.id, self.runtime.datapaths
+        has = frozenset(self.flows), frozenset(self.groups), frozenset(self.meters)
+        if datapaths.get(dpid) is self.datapath:
+            self.runtime.submit(SwitchRead(dpid, *has))
+            return
+        # Only now: what the core decides before it knows what the switch has must not reach it.
+        datapaths[dpid] = self.datapath
+        ports = tuple(_port(port) for port in self.datapath.ports.values() if port.port_no != LOCAL_PORT)
+        self.runtime.submit(SwitchConnected(dpid, ports, *has))
 
 
 class Fabric(Application):  # type: ignore[misc]

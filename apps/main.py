@@ -49,15 +49,39 @@ def run(
     ryu_apps: tuple[str, ...] = (),
     log_level: str = "info",
     log_format: str = "text",
+    ofp_certificates: tuple[Path, Path, Path] | None = None,
+    dpids: frozenset[int] | None = None,
 ) -> int:
-    """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 ended, 1 failed, 2 invalid input."""
+    """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 ended, 1 failed, 2 invalid input.
+
+    Args:
+        policy: policy file.
+        listen: where switches connect.
+        api: where the API listens.
+        state_dir: durable state.
+        framework: `ryu` or `os-ken`.
+        ryu_apps: applications to load after ours.
+        log_level: `debug`, `info`, `warning` or `error`.
+        log_format: `text` or `json`.
+        ofp_certificates: certificate, key and authorities of the OpenFlow channel; None: no TLS.
+        dpids: switches that may connect; None: any.
+    """
     patch_hub(framework)
     _log_to_stderr(log_level, log_format)
     try:
-        return _serve(policy, listen, api, state_dir, tuple(ryu_apps))
+        return _serve(policy, listen, api, state_dir, tuple(ryu_apps), _gate(ofp_certificates, dpids))
     except StartError as error:
         print(f"resetlb: {error}", file=sys.stderr)
         return error.status
+
+
+def _gate(files: tuple[Path, Path, Path] | None, dpids: frozenset[int] | None) -> Any:
+    from apps.gate import Certificates, Gate, GateError
+
+    try:
+        return Gate(Certificates(*files) if files else None, dpids)
+    except GateError as error:
+        raise StartError(str(error), status=2) from None
 
 
 def _log_to_stderr(level: str, log_format: str) -> None:
@@ -71,7 +95,12 @@ def _log_to_stderr(level: str, log_format: str) -> None:
 
 
 def _serve(
-    policy_file: Path | None, listen: tuple[str, int], api: tuple[str, int], state_dir: Path, ryu_apps: tuple[str, ...]
+    policy_file: Path | None,
+    listen: tuple[str, int],
+    api: tuple[str, int],
+    state_dir: Path,
+    ryu_apps: tuple[str, ...],
+    gate: Any,
 ) -> int:
     import eventlet
 
@@ -100,7 +129,7 @@ def _serve(
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: eventlet.hubs.get_hub().schedule_call_global(0, _once, stop))
     runtime.start()
-    openflow.start(listen, ["apps.fabric", *ryu_apps], runtime.on_message, {"runtime": runtime})
+    openflow.start(listen, gate, ["apps.fabric", *ryu_apps], runtime.on_message, {"runtime": runtime})
     web.serve(api_socket, service, store)
     host, port = api_socket.getsockname()[:2]
     log = logging.getLogger("resetlb")

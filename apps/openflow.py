@@ -9,13 +9,18 @@ Everything else takes the framework's way, so other applications run beside ours
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import importlib
 import logging
 import os
+import socket as sockets
+import ssl
 from collections.abc import Callable
 from typing import Any
 
+from apps.codec import OUR_XID
+from apps.gate import Gate
 from controller.flows import purpose_of
 
 FRAMEWORK = os.environ.get("RESETLB_FRAMEWORK", "ryu")
@@ -40,9 +45,9 @@ Application = app_manager.RyuApp if FRAMEWORK == "ryu" else app_manager.OSKenApp
 OFP_VERSIONS = [_ofproto.OFP_VERSION]
 LOCAL_PORT = _ofproto.OFPP_LOCAL
 
-TYPE_ERROR, TYPE_PACKET_IN, TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY = 1, 10, 19, 21
-OUR_XID = 0x52000000
-"""Requests of ours carry this in the top byte of their xid; everything that expects no reply has xid 0."""
+TYPE_ERROR, TYPE_FEATURES_REPLY, TYPE_PACKET_IN, TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY = 1, 6, 10, 19, 21
+_VERSIONS = range(1, 7)
+"""Of OpenFlow, 1.0 to 1.5, as a HELLO may say before one is agreed upon."""
 _COOKIE = slice(24 - 8, 24)
 _MESSAGES_PER_TURN = 256
 _QUEUED_AT_MOST = 200_000
@@ -58,6 +63,7 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
     """A switch's connection: our messages as bytes to `sink`, a send queue that never blocks whoever decides."""
 
     sink: Sink | None = None
+    gate = Gate()
 
     def __init__(self, socket: Any, address: Any) -> None:
         super().__init__(socket, address)
@@ -73,6 +79,14 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
             return False
         self.send_q.put((buf, close_socket))
         return True
+
+    def _close_write(self) -> None:
+        """Shut down TCP only: an SSLSocket would forget its TLS, and what is still to be read would be ciphertext."""
+        with contextlib.suppress(OSError):
+            if isinstance(self.socket, ssl.SSLSocket):
+                _socket.socket.shutdown(self.socket, sockets.SHUT_WR)
+            else:
+                self.socket.shutdown(sockets.SHUT_WR)
 
     def _send_loop(self) -> None:
         try:
@@ -110,7 +124,7 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
                 return
             pending += received
             if not self._take_messages(pending):
-                log.error("switch %s sent a message of impossible length: closing its connection", self.address)
+                self.gate.complain(self.address, bytes(pending[:2]))
                 return
 
     def _take_messages(self, pending: bytearray) -> bool:
@@ -118,7 +132,7 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
         count = start = 0
         while len(pending) - start >= 8:
             length = int.from_bytes(pending[start + 2 : start + 4])
-            if length < 8:
+            if length < 8 or pending[start] not in _VERSIONS:
                 return False
             if len(pending) - start < length:
                 break
@@ -132,6 +146,9 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
 
     def _take(self, message: bytes) -> None:
         version, kind, xid = message[0], message[1], int.from_bytes(message[4:8])
+        if kind == TYPE_FEATURES_REPLY and not self.gate.admits(int.from_bytes(message[8:16]), self.address):
+            self.close()  # before anybody heard of it
+            return
         if self.state == MAIN_DISPATCHER and self.sink is not None and _is_ours(kind, xid, message):
             type(self).sink(self, kind, xid, message)  # type: ignore[misc]
             return
@@ -155,7 +172,10 @@ def _is_ours(kind: int, xid: int, message: bytes) -> bool:
 
 def _serve_switch(socket: Any, address: Any) -> None:
     """What the framework calls for each connection, with our Datapath; one broken switch must not end the others."""
-    with contextlib.closing(Datapath(socket, address)) as datapath:
+    channel = Datapath.gate.enter(socket, address)
+    if channel is None:
+        return
+    with contextlib.closing(Datapath(channel, address)) as datapath:
         try:
             datapath.serve()
         except Exception:
@@ -165,8 +185,11 @@ def _serve_switch(socket: Any, address: Any) -> None:
 _controller.datapath_connection_factory = _serve_switch
 
 
-def start(listen: tuple[str, int], applications: list[str], sink: Sink, contexts: dict[str, object]) -> list[Any]:
+def start(
+    listen: tuple[str, int], gate: Gate, applications: list[str], sink: Sink, contexts: dict[str, object]
+) -> list[Any]:
     """Load the handshake application, ours and the user's, and listen for switches. Returns the greenlets that serve."""
+    Datapath.gate = gate
     Datapath.sink = staticmethod(sink)  # type: ignore[assignment]
     _cfg.CONF([], project="resetlb", default_config_files=[])
     for option, value in {

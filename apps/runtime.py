@@ -12,9 +12,10 @@ from typing import Any
 import eventlet
 from eventlet import tpool
 
-from apps import codec
+from apps import about, codec
+from apps.codec import OUR_XID
 from apps.instruments import Instruments
-from apps.openflow import OUR_XID, TYPE_BARRIER_REPLY, TYPE_ERROR, TYPE_PACKET_IN, hub
+from apps.openflow import TYPE_BARRIER_REPLY, TYPE_ERROR, TYPE_PACKET_IN, hub
 from controller import decisions as do
 from controller.api.stream import EventRing
 from controller.api.times import rfc3339
@@ -35,8 +36,12 @@ from controller.store import Store, StoreError
 log = logging.getLogger("resetlb")
 
 SHORTEST_SLEEP_S = 0.002
+WRITE_AGAIN_S = 5.0
 _COUNT_XID = OUR_XID | 0x00C00000
 _PORTS_XID, _QUEUES_XID = OUR_XID | 0x00D00000, OUR_XID | 0x00D10000
+
+_OPTIONAL = {_PORTS_XID, _QUEUES_XID, *about.XIDS}
+"""Requests that a switch may refuse."""
 
 
 class Runtime:
@@ -53,6 +58,8 @@ class Runtime:
         self._epoch = time.time() - time.monotonic()
         self._asleep = eventlet.event.Event()
         self._unwritten: list[tuple[str, str, object | None]] = []
+        self.unsaved: str | None = None
+        """Why records wait to be written, None when all is well."""
         self._to_write = eventlet.event.Event()
         self._to_read = eventlet.event.Event()
         self._counting: dict[int, FlowCounted] = {}
@@ -101,8 +108,8 @@ class Runtime:
                 self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3], packet_in[1]))
         elif kind == TYPE_BARRIER_REPLY:
             self.submit(BarrierReplied(dpid, xid & 0xFFFFFF))
-        elif kind == TYPE_ERROR and xid in (_PORTS_XID, _QUEUES_XID):
-            log.debug("switch %016x has no port or no queue statistics", dpid)
+        elif kind == TYPE_ERROR and xid in _OPTIONAL:
+            log.debug("switch %016x does not answer request %08x", dpid, xid)
         elif kind == TYPE_ERROR:
             self.submit(
                 SwitchRefused(dpid, int.from_bytes(message[8:10]), int.from_bytes(message[10:12]), message[12:])
@@ -162,6 +169,8 @@ class Runtime:
                 self._unwritten.append((decision.namespace, decision.key, decision.value))
             elif isinstance(decision, do.Announce):
                 self._announce(decision)
+            elif isinstance(decision, do.ReadSwitch):
+                self._read(decision.dpid)
             elif isinstance(decision, do.RequestCounters):
                 outgoing.setdefault(decision.dpid, []).append(
                     codec.request_flows(decision.table_id, _COUNT_XID | decision.table_id)
@@ -182,6 +191,11 @@ class Runtime:
                 datapath.send(b"".join(messages))
         if self._unwritten:
             _signal(self._to_write)
+
+    def _read(self, dpid: int) -> None:
+        datapath = self.datapaths.get(dpid)
+        if datapath is not None:
+            datapath.handshake.read()
 
     def _announce(self, announcement: do.Announce) -> None:
         log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": announcement.fields})
@@ -208,13 +222,34 @@ class Runtime:
                 tpool.execute(self._records.write, batch)
             except StoreError as error:
                 self.instruments.lost_writes += 1
-                log.error("state could not be saved and would be lost by a restart: %s", error)
+                self._keep(batch, str(error))
+                hub.sleep(WRITE_AGAIN_S)
+                _signal(self._to_write)
+            else:
+                if self.unsaved is not None:
+                    log.info("state is saved again")
+                self.unsaved = None
+
+    def _keep(self, batch: list[tuple[str, str, object | None]], reason: str) -> None:
+        """Of each record only the latest is kept for the next try: what waits is no more than what the store holds."""
+        if self.unsaved is None:
+            log.error(
+                "state cannot be saved and would be lost by a restart; tried again every %d s: %s",
+                WRITE_AGAIN_S,
+                reason,
+            )
+        self.unsaved = reason
+        latest = {(namespace, key): value for namespace, key, value in [*batch, *self._unwritten]}
+        self._unwritten = [(namespace, key, value) for (namespace, key), value in latest.items()]
 
     def close(self) -> None:
         """Write what is left; flows stay on the switches."""
-        with self._records:
-            if self._unwritten:
-                self._records.write(self._unwritten)
+        try:
+            with self._records:
+                if self._unwritten:
+                    self._records.write(self._unwritten)
+        except StoreError as error:
+            log.error("the latest state is lost: %s", error)
 
 
 def _signal(event: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from apps.explain import explain
@@ -90,9 +91,10 @@ class RunningController:
     # --- fabric ----------------------------------------------------------------------------------------------------------------
 
     def health(self) -> HealthReport:
-        """How many switches are connected."""
+        """How many switches are connected, and what is wrong."""
         connected = sum(1 for switch in self.core.topology.switches.values() if switch.connected)
-        return HealthReport(connected, None if connected else "no switch is connected")
+        unsaved = f"state cannot be saved: {self.runtime.unsaved}" if self.runtime.unsaved else None
+        return HealthReport(connected, unsaved if connected else "no switch is connected")
 
     def ready(self) -> bool:
         """Whether a switch is connected and reconciled."""
@@ -107,12 +109,18 @@ class RunningController:
                 "reconciled": switch.dpid in self.core.installed,
                 "zone": switch.zone,
                 "flows": len(self.core.wanted[switch.dpid].flows) if switch.dpid in self.core.wanted else 0,
+                "refused": self.core.refusals.counts.get(switch.dpid, 0),
+                "about": self._about(switch.dpid),
                 "ports": [
                     {"port_no": port.port_no, "name": port.name, "up": port.up} for port in switch.ports.values()
                 ],
             }
             for switch in self.core.topology.switches.values()
         ]
+
+    def _about(self, dpid: int) -> JsonObject | None:
+        datapath = self.runtime.datapaths.get(dpid)
+        return asdict(datapath.handshake.about) if datapath is not None else None
 
     def links(self) -> Sequence[JsonObject]:
         """Every direction of every usable link. What nobody measured is null, never 0."""

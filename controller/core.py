@@ -31,6 +31,7 @@ from controller.events import (
     Restored,
     SwitchConnected,
     SwitchDisconnected,
+    SwitchRead,
     SwitchRefused,
     Tick,
 )  # fmt: skip
@@ -43,6 +44,7 @@ from controller.policy import AutomationMode, Policy, Rule
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
 from controller.reconcile import NOT_RECONCILED, Installed, Wanted, reconcile
+from controller.refusals import Refusals
 from controller.rejection import reject
 from controller.resets import Resets
 from controller.segments import read_segment
@@ -85,6 +87,7 @@ class Core:
         )
         self.archive = Archive(self.investigation)
         self.tally = Tally(self.resets, self.investigation)
+        self.refusals = Refusals()
         self.policy = policy or Policy()
         self.installed: dict[int, Installed] = {}
         self.wanted: dict[int, Wanted] = {}
@@ -103,7 +106,7 @@ class Core:
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
             BarrierReplied: self.reaction.on_barrier, FlowCounted: self._on_counted,
             PortCounted: self.telemetry.on_ports, QueueCounted: self.telemetry.on_queues,
-            SwitchRefused: self._on_refused, LoadReported: self._on_load, Tick: self._on_tick,
+            SwitchRead: self._on_read, SwitchRefused: self._on_refused, LoadReported: self._on_load, Tick: self._on_tick,
         }  # fmt: skip
 
         self._packet_handlers: dict[Purpose, Callable[[PacketSeen, float], list[Decision]]] = {
@@ -147,9 +150,7 @@ class Core:
             self.remedies.next_deadline(now),
             self.paths.next_deadline(now),
         ]
-        quarantined = self.quarantine.next_deadline()
-        if quarantined is not None:
-            due.append(quarantined)
+        due += [when for when in (self.quarantine.next_deadline(), self.refusals.next_deadline()) if when is not None]
         due += [when for when, _ in self._arriving.values()]
         if self.installed and self.holding:
             due.append(self._next_hold)
@@ -192,11 +193,10 @@ class Core:
         self._forget_installed(event.dpid)
         zone, recorded = self.zones.number(f"{event.dpid:016x}")
         first = self.discovery.on_connected(event, zone, now)
-        flows = {cookie: table_id for table_id, cookie in event.flows}
-        installed = Installed(flows, dict.fromkeys(event.groups), dict.fromkeys(event.meters))
+        installed = _installed(event)
         text = f"switch {event.dpid:016x} connected with {len(event.flows)} flow entries"
         decisions = [*recorded, *first, Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "connected"})]
-        if any(purpose_of(cookie) and purpose_of(cookie) not in NOT_RECONCILED for cookie in flows):
+        if any(purpose_of(cookie) and purpose_of(cookie) not in NOT_RECONCILED for cookie in installed.flows):
             self._arriving[event.dpid] = now + DISCOVERY_GRACE_S, installed
             return decisions
         self._after += self._pick_up(event.dpid, zone, now)
@@ -221,6 +221,7 @@ class Core:
             return []
         switch.connected = False
         self._forget_installed(event.dpid)
+        self.refusals.on_disconnected(event.dpid)
         text = f"switch {event.dpid:016x} disconnected; it forwards on its own"
         return [Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "disconnected"})]
 
@@ -233,9 +234,18 @@ class Core:
         return self.discovery.on_port(event, now)
 
     def _on_refused(self, event: SwitchRefused, now: float) -> list[Decision]:
-        """A switch did not take something: what it has is unknown until it is asked, which the adapter does by reconnecting."""
+        """A switch did not take something: what it has is unknown until it is read again."""
+        if event.dpid in self.installed:
+            self.refusals.on_refused(event, now)
         text = f"switch {event.dpid:016x} refused a message: type {event.error_type}, code {event.code}"
         return [Announce("switch-error", text, {"dpid": f"{event.dpid:016x}", "message": event.message[:64].hex()})]
+
+    def _on_read(self, event: SwitchRead, now: float) -> list[Decision]:
+        """Only what the switch says it has counts: the difference is sent again."""
+        if event.dpid in self.installed:
+            self.installed[event.dpid] = _installed(event)
+            self._stale.add(event.dpid)
+        return []
 
     def _on_load(self, event: LoadReported, now: float) -> list[Decision]:
         return self.services.on_load(event, now)
@@ -291,7 +301,7 @@ class Core:
         self.paths.on_tick(set(self.telemetry.congested()), now)
         decisions += self.archive.changes(now)
         self.tally.run(now)
-        decisions += self.telemetry.on_tick(now)
+        decisions += self.telemetry.on_tick(now) + self.refusals.on_tick(now)
         for dpid, (due, installed) in list(self._arriving.items()):
             if now >= due:
                 del self._arriving[dpid]
@@ -394,3 +404,9 @@ class Core:
 def _placed(counts: tuple[str, ...], dpid: int) -> tuple[str, ...]:
     """What an entry counts, told apart by switch where it is about a port."""
     return ("injected", f"{dpid:016x}:{counts[1]}") if counts[0] == "injected" else counts
+
+
+def _installed(said: SwitchConnected | SwitchRead) -> Installed:
+    """What a switch says it has; of groups and meters only that they are there, so they are set again."""
+    flows = {cookie: table_id for table_id, cookie in said.flows}
+    return Installed(flows, dict.fromkeys(said.groups), dict.fromkeys(said.meters))

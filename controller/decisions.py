@@ -79,6 +79,13 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadSwitch:
+    """Ask the switch what it has; the answer comes as `SwitchRead`."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestCounters:
     """Ask for the packet counts of the entries of one table."""
 
@@ -127,6 +134,7 @@ SwitchDecision = (
     | FlushConnection
     | SendPacket
     | Barrier
+    | ReadSwitch
     | RequestCounters
     | RequestPortCounters
     | RequestQueueCounters

@@ -34,6 +34,16 @@ class SwitchConnected:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchRead:
+    """A connected switch said again what it has, as in `SwitchConnected`."""
+
+    dpid: int
+    flows: frozenset[tuple[int, int]]
+    groups: frozenset[int]
+    meters: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchDisconnected:
     """The control channel to a switch is gone; the switch keeps forwarding."""
 
@@ -146,6 +156,7 @@ class Tick:
 
 Event = (
     SwitchConnected
+    | SwitchRead
     | SwitchDisconnected
     | PortChanged
     | PacketSeen

@@ -128,10 +128,23 @@ class PortReference(Answer):
     port_no: int
 
 
+class SwitchAbout(Answer):
+    """What a switch says of itself; null where it does not say."""
+
+    manufacturer: str | None = None
+    hardware: str | None = None
+    software: str | None = None
+    select_groups: bool | None = None
+    failover_groups: bool | None = None
+    max_meters: int | None = None
+
+
 class Switch(Answer):
-    """A connected switch."""
+    """A switch; ``refused`` counts the messages it refused since it connected, ``about`` is null while it is away."""
 
     dpid: str
+    refused: int = 0
+    about: SwitchAbout | None = None
 
 
 class Link(Answer):

@@ -1,5 +1,6 @@
 """``resetlb run``: the controller."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,17 @@ def run(
     api: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the API listens.")] = "127.0.0.1:8080",
     state_dir: StateDir = None,
     framework: Annotated[Framework, typer.Option(help="OpenFlow framework.")] = Framework.RYU,
+    ofp_tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TLS for switches: the controller's certificate (PEM).")
+    ] = None,
+    ofp_tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    ofp_tls_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Authorities that sign the switches' certificates.")
+    ] = None,
+    allow_dpid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DPID", help="A switch that may connect; may be repeated. None: any may."),
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="How much is logged.")] = LogLevel.INFO,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
 ) -> None:
@@ -64,8 +76,28 @@ def run(
         ryu_apps=tuple(ryu_apps or ()),
         log_level=log_level.value,
         log_format=log_format.value,
+        ofp_certificates=certificates(ofp_tls_cert, ofp_tls_key, ofp_tls_ca),
+        dpids=frozenset(map(dpid, allow_dpid)) if allow_dpid else None,
     )
     raise typer.Exit(code)
+
+
+def certificates(cert: Path | None, key: Path | None, authorities: Path | None) -> tuple[Path, Path, Path] | None:
+    """Return the three files of the OpenFlow channel's TLS, None for none; raises CommandError for some of them only."""
+    if cert and key and authorities:
+        return cert, key, authorities
+    given = {"--ofp-tls-cert": cert, "--ofp-tls-key": key, "--ofp-tls-ca": authorities}
+    missing = [option for option, file in given.items() if file is None]
+    if len(missing) < len(given):
+        raise CommandError(f"{missing[0]}: missing; TLS for switches needs all of {', '.join(given)}", INVALID)
+    return None
+
+
+def dpid(text: str) -> int:
+    """Read a dpid of 16 hex digits; raises CommandError."""
+    if not re.fullmatch("[0-9a-fA-F]{16}", text):
+        raise CommandError(f"--allow-dpid: {text} is not 16 hex digits, as 0000000000000011", INVALID)
+    return int(text, 16)
 
 
 def address(text: str, option: str) -> tuple[str, int]:

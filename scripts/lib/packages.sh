@@ -5,7 +5,7 @@ declare -A UNIT_PACKAGES=([python3:ensurepip]=python3-venv)
 declare -A FABRIC_PACKAGES=(
   [ovs-vswitchd]=openvswitch-switch [mnexec]=mininet [ip]=iproute2 [ethtool]=ethtool [ping]=iputils-ping [nft]=nftables
   [nginx]=nginx [haproxy]=haproxy [redis-server]=redis-server [curl]=curl [wrk]=wrk [iperf3]=iperf3 [hping3]=hping3
-  [tcpdump]=tcpdump [ps]=procps
+  [tcpdump]=tcpdump [ps]=procps [openssl]=openssl
 )
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # Debian leaves these out for users
 

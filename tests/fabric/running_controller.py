@@ -19,12 +19,8 @@ from topologies.precedence import give_precedence
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORK = os.environ.get("RESETLB_FRAMEWORK", "ryu")
-RUN = """\
-import sys
-from pathlib import Path
-from apps.main import run
-sys.exit(run(state_dir=Path(sys.argv[1]), framework=sys.argv[2], log_format="json"))
-"""
+RESETLB = [sys.executable, "-c", "import sys; from controller.cli import main; sys.exit(main())"]
+"""The command of this checkout, wherever it is installed from."""
 API = "http://127.0.0.1:8080/v1"
 STOP_S = 3.0
 """How fast SIGTERM ends it (docs: `resetlb run`)."""
@@ -51,9 +47,10 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure of the test
 
 
 class Controller:
-    """`resetlb run` with a state directory that survives its restarts."""
+    """`resetlb run` with these options, and a state directory that survives its restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
         self._state = folder / "state"
         self._log = folder / "controller.log"
         self._log.touch()
@@ -63,7 +60,8 @@ class Controller:
 
     def begin(self) -> None:
         """Starts it."""
-        argv = [sys.executable, "-c", RUN, str(self._state), FRAMEWORK]
+        argv = [*RESETLB, "run", "--state-dir", str(self._state), "--framework", FRAMEWORK, "--log-format", "json"]
+        argv += self._options
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT)
         give_precedence(self._process.pid)

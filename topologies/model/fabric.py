@@ -6,7 +6,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 
-from controller.decisions import Announce, Decision, Persist, SwitchDecision
+from controller.decisions import Announce, Decision, Persist, ReadSwitch, SwitchDecision
 from controller.events import (
     Event,
     Port,
@@ -14,6 +14,7 @@ from controller.events import (
     Restored,
     SwitchConnected,
     SwitchDisconnected,
+    SwitchRead,
     Tick,
 )
 from topologies.model.channel import CHANNEL_DELAY_S, Core, as_event
@@ -146,7 +147,11 @@ class FakeFabric:
         sessions = self._session, self._sessions.get(decision.dpid)
 
         def arrive() -> None:
-            if sessions == (self._session, self._sessions.get(decision.dpid)) and decision.dpid in self.switches:
+            if sessions != (self._session, self._sessions.get(decision.dpid)) or decision.dpid not in self.switches:
+                return
+            if isinstance(decision, ReadSwitch):
+                self._report(decision.dpid, SwitchRead(decision.dpid, *self._has(decision.dpid)))
+            else:
                 self._effects(decision.dpid, self.switches[decision.dpid].handle(decision, self.now))
 
         self.at(self.now + self._delay_s, arrive)
@@ -197,18 +202,13 @@ class FakeFabric:
         self.settle(name)
 
     def _connect(self, dpid: int) -> None:
+        ports = tuple(self._port(dpid, port) for port in self.switches[dpid].ports)
+        self._report(dpid, SwitchConnected(dpid, ports, *self._has(dpid)))
+
+    def _has(self, dpid: int) -> tuple[frozenset[tuple[int, int]], frozenset[int], frozenset[int]]:
         switch = self.switches[dpid]
-        installed = switch.installed(self.now)
-        self._report(
-            dpid,
-            SwitchConnected(
-                dpid,
-                tuple(self._port(dpid, port) for port in switch.ports),
-                frozenset((entry.table_id, entry.cookie) for entry in installed),
-                switch.group_ids,
-                frozenset(switch.meters),
-            ),
-        )
+        flows = frozenset((entry.table_id, entry.cookie) for entry in switch.installed(self.now))
+        return flows, switch.group_ids, frozenset(switch.meters)
 
     def _port(self, dpid: int, port: int) -> Port:
         line = self._lines.get(SwitchPort(dpid, port))

@@ -1,0 +1,64 @@
+"""Whom the gate lets in, and that nobody fills the log at it. TLS itself: tests/fabric/test_channel.py."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from apps import gate as gate_module
+from apps.gate import Certificates, Gate, GateError
+
+PEER = ("192.0.2.7", 40000)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "resetlb.openflow")
+    return caplog
+
+
+def test_without_a_list_every_dpid_may_connect(said: pytest.LogCaptureFixture) -> None:
+    assert Gate().admits(0xDEAD, PEER)
+    assert said.messages == []
+
+
+def test_an_empty_list_is_a_list_of_nobody() -> None:
+    assert not Gate(dpids=frozenset()).admits(0x11, PEER)
+
+
+def test_a_dpid_that_is_not_listed_is_refused_by_name(said: pytest.LogCaptureFixture) -> None:
+    gate = Gate(dpids=frozenset({0x11}))
+    assert gate.admits(0x11, PEER)
+    assert not gate.admits(0x12, PEER)
+    assert said.messages == ["switch 192.0.2.7:40000 refused: dpid 0000000000000012 is not allowed (--allow-dpid)"]
+
+
+def test_who_comes_again_and_again_gets_a_line_a_second(
+    said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(gate_module.time, "monotonic", lambda: now[0])
+    gate = Gate(dpids=frozenset())
+    for _ in range(1000):
+        gate.admits(1, PEER)
+    now[0] += gate_module.SAID_EVERY_S
+    gate.admits(1, PEER)
+    assert len(said.messages) == 2
+    assert said.messages[1].endswith("(999 more were refused since the last such line)")
+
+
+@pytest.mark.parametrize(
+    ("begins", "words"), [(b"\x16\x03", "needs --ofp-tls-cert"), (b"GE", "does not speak OpenFlow")]
+)
+def test_what_cannot_be_openflow_is_named(begins: bytes, words: str, said: pytest.LogCaptureFixture) -> None:
+    Gate().complain(PEER, begins)
+    assert words in said.text
+
+
+def test_files_that_are_no_certificates_are_an_error_that_names_them(tmp_path: Path) -> None:
+    text = tmp_path / "text.pem"
+    text.write_text("not a certificate")
+    with pytest.raises(GateError, match=r"--ofp-tls-cert .*text\.pem.*not a PEM file"):
+        Gate(Certificates(text, text, text))
+    with pytest.raises(GateError, match=r"--ofp-tls-cert .*none\.pem.*No such file"):
+        Gate(Certificates(tmp_path / "none.pem", text, text))
