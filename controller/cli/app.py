@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from controller.cli import firewall, offline, policy, quarantine, run, state, token, watch
+from controller.cli import backup, firewall, offline, policy, quarantine, run, state, token, watch
 
 # Their modules read the rest of the line; one that this installation lacks is not offered.
 PASSED_ON = {
@@ -50,6 +50,8 @@ app.command("links")(state.links)
 app.command("explain")(state.explain)
 app.command("automation")(state.automation)
 app.command("pcap")(offline.pcap)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(policy.commands, name="policy")
 app.add_typer(quarantine.commands, name="quarantine")
 app.add_typer(firewall.commands, name="firewall")

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Database:
         self.path = state_dir / FILE_NAME
         self._claim_fd: int | None = None
         if not must_exist:
-            self._create_file(state_dir)
+            self.create_file(state_dir)
         elif not self.path.is_file():
             raise StoreError(f"there is no state in {state_dir}")
         try:
@@ -70,11 +70,13 @@ class Database:
             self._connection.close()
             raise
 
-    def _create_file(self, state_dir: Path) -> None:
+    @staticmethod
+    def create_file(state_dir: Path) -> None:
+        """Make directory and file when they are not there; raises StoreError."""
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Token digests are in it: not for others to read, whatever the umask.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            os.close(os.open(state_dir / FILE_NAME, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise StoreError(f"cannot use state directory {state_dir}: {error.strerror}") from None
 
@@ -131,7 +133,12 @@ class Database:
 
     def claim(self) -> None:
         """Own the state directory until closed or dead; raises StoreBusyError when another process does."""
-        lock = self.path.with_suffix(".lock")
+        self._claim_fd = self.lock(self.path.parent)
+
+    @staticmethod
+    def lock(state_dir: Path) -> int:
+        """Return a descriptor that owns the state directory until closed; raises StoreBusyError."""
+        lock = (state_dir / FILE_NAME).with_suffix(".lock")
         try:
             descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -140,8 +147,8 @@ class Database:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
-            raise StoreBusyError(f"a running controller uses the state directory {self.path.parent}") from None
-        self._claim_fd = descriptor
+            raise StoreBusyError(f"a running controller uses the state directory {state_dir}") from None
+        return descriptor
 
     def close(self) -> None:
         """Close the file and give up the claim."""
@@ -165,3 +172,12 @@ class Database:
 
     def _damaged(self, detail: str) -> str:
         return f"{self.path} is damaged ({detail}); restore it from a backup, or move it away to start without history"
+
+
+def fold_journal(path: Path) -> None:
+    """Bring what is in the write-ahead log into the file itself, and remove the log; what is damaged is left as it is."""
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as connection,
+    ):
+        connection.execute("PRAGMA journal_mode = DELETE")

@@ -121,6 +121,11 @@ def test_invalid_file_names_place_and_line(cli: Cli, file: Path) -> None:
         (("run", "--listen", "6653"), "--listen: 6653 is not HOST:PORT"),
         (("run", "--api", "127.0.0.1:70000"), "--api: 127.0.0.1:70000 is not HOST:PORT"),
         (("run", "--api", "::1:80"), "--api: ::1:80 is not HOST:PORT"),
+        (
+            ("run", "--ofp-tls-cert", "c.pem", "--ofp-tls-ca", "a.pem"),
+            "--ofp-tls-key: missing; TLS for switches needs all",
+        ),
+        (("run", "--allow-dpid", "11"), "--allow-dpid: 11 is not 16 hex digits"),
         (("run", "--framework", "pox"), "is not one of 'ryu', 'os-ken'"),
     ],
 )
@@ -145,11 +150,24 @@ def test_run_hands_its_options_over(cli: Cli, monkeypatch: pytest.MonkeyPatch, t
         return 2
 
     monkeypatch.setattr("apps.main.run", controller)
-    code, _, _ = cli("run", "--policy", "p.yaml", "--api", "[::1]:8080", "--state-dir", tmp_path, "mine.py", "other")
+    tls = (
+        "--ofp-tls-cert",
+        "c.pem",
+        "--ofp-tls-key",
+        "k.pem",
+        "--ofp-tls-ca",
+        "a.pem",
+        "--allow-dpid",
+        "00000000000000aB",
+    )
+    code, _, _ = cli(
+        "run", "--policy", "p.yaml", "--api", "[::1]:8080", "--state-dir", tmp_path, *tls, "mine.py", "other"
+    )
     assert code == 2
     assert given == {
         "policy": Path("p.yaml"), "listen": ("127.0.0.1", 6653), "api": ("::1", 8080), "state_dir": tmp_path,
         "framework": "ryu", "ryu_apps": ("mine.py", "other"), "log_level": "info", "log_format": "text",
+        "ofp_certificates": (Path("c.pem"), Path("k.pem"), Path("a.pem")), "dpids": frozenset({0xAB}),
     }  # fmt: skip
 
 
@@ -159,6 +177,21 @@ def test_state_directory_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_state_dir() == Path("/home/me/state/resetlb")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert default_state_dir() == Path("/var/lib/resetlb")
+
+
+def test_backup_and_restore(cli: Cli, tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    with Store(state) as running:
+        running.claim()
+        assert cli("backup", copy, "--state-dir", state)[0] == 0
+        code, _, err = cli("restore", copy, "--state-dir", state)
+        assert (code, "a running controller uses" in err, "stop it first" in err) == (1, True, True)
+    assert cli("backup", copy, "--state-dir", state)[::2] == (1, f"resetlb: {copy} exists; --force replaces it\n")
+    made = as_json(cli("restore", copy, "--state-dir", state, "--json"))
+    assert made["file"] == str(state / "resetlb.sqlite3")
+    assert made["bytes"] == copy.stat().st_size
+    code, _, err = cli("backup", tmp_path / "other", "--state-dir", tmp_path / "none")
+    assert (code, "there is no state in" in err) == (1, True)
 
 
 # -- what is seen --------------------------------------------------------------------------------------------------

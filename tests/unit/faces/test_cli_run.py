@@ -1,10 +1,14 @@
 """`resetlb run` as an operator starts it: one process that serves, keeps its state, and ends when told."""
 
+import contextlib
+import http.client
 import json
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -84,3 +88,22 @@ def test_second_controller_on_the_same_state_is_refused(tmp_path: Path) -> None:
     first.communicate(timeout=END_S)
     assert second.returncode == 1
     assert "a running controller uses the state directory" in log
+
+
+def test_kill_9_at_any_moment_loses_no_acknowledged_change(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("pools: {web: {members: [{name: a, address: 10.0.0.11, port: 80, weight: 0}]}}")
+    acknowledged, chance = 0, random.Random(9)
+    for _ in range(4):
+        process, url = start(tmp_path / "state", "--policy", str(file))
+        found = ask(url, "/v1/pools/web/members/a")["weight"]
+        assert acknowledged <= found <= acknowledged + 1, "the last one may have been stored before its answer was sent"
+        killer = threading.Timer(chance.uniform(0.05, 0.5), process.kill)
+        killer.start()
+        weight = found
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while weight < 1000:
+                weight = ask(url, "/v1/pools/web/members/a", {"weight": weight + 1})["weight"]
+        process.communicate()
+        assert weight > found
+        acknowledged = weight
