@@ -79,6 +79,7 @@ class Core:
         self.counters = Counters()
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
         self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
+        self.investigation.connection_total = lambda vip, member: self.counters.total("handshake", vip, member)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.quarantine = Quarantine()
         self.paths = Paths(self.topology)
@@ -361,7 +362,7 @@ class Core:
                 if entry.counts is not None
             }
             self.counters.take(event, meaning, now)
-            self.investigation.on_counted()
+            self.investigation.on_counted(now)
         return []
 
     # --- switches --------------------------------------------------------------------------------------------------------------

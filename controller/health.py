@@ -39,12 +39,17 @@ MemberKey = tuple[str, str]
 
 
 class ProbeResult(NamedTuple):
-    """What a probe found, and how long the handshake took (ms, None when there was none)."""
+    """What a probe found, and how long the handshake took (ms, None when there was none).
+
+    `ttl` is that of the member's SYN-ACK: a probe that never got one does not know the member's. `started` is when it was sent.
+    """
 
     member: MemberKey
     outcome: Outcome
     handshake_ms: float | None
     text: str
+    ttl: int | None = None
+    started: float = 0.0
 
 
 class Target(NamedTuple):
@@ -65,6 +70,7 @@ class _Probe:
     started: float
     deadline: float
     established: float | None = None
+    ttl: int | None = None
     acknowledged: int = 0
 
 
@@ -130,7 +136,7 @@ class Prober:
         return [self._send(probe, RST | ACK, probe.next_seq)], [self._finish(key, outcome, now, text)]
 
     def _complete_handshake(self, probe: _Probe, segment: Segment, now: float) -> list[Decision]:
-        probe.established = now
+        probe.established, probe.ttl = now, segment.ttl
         probe.acknowledged = (segment.seq + 1) % _SEQUENCES
         if probe.check.type == "tcp":
             probe.deadline = now + LINGER_S
@@ -154,7 +160,7 @@ class Prober:
         probe = self._probes.pop(key)
         answered = probe.established or (now if outcome is Outcome.REFUSED else None)
         handshake_ms = None if answered is None else (answered - probe.started) * 1000
-        return ProbeResult(probe.target.member, outcome, handshake_ms, text)
+        return ProbeResult(probe.target.member, outcome, handshake_ms, text, probe.ttl, probe.started)
 
     def on_tick(self, now: float) -> tuple[list[Decision], list[ProbeResult]]:
         """Probes whose time is over: a TCP probe that lingered without a reset succeeded, every other one timed out."""

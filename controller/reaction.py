@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from controller import balance, ending, redispatch
+from controller.checks import Checks
 from controller.decisions import Announce, Barrier, Decision, RemoveFlow
 from controller.diagnosis.investigation import Investigation
 from controller.events import BarrierReplied, PacketSeen
 from controller.flows import Connection, Purpose
-from controller.health import Outcome, Prober, ProbeResult
-from controller.pipeline import MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
-from controller.policy import AdminState, AutomationMode, HealthCheck, Policy
+from controller.health import Outcome, ProbeResult
+from controller.pipeline import INV, MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
+from controller.policy import AutomationMode, Policy
 from controller.pools import MemberState
 from controller.redispatch import Redispatcher, Refused
 from controller.reopening import Reopening
@@ -23,11 +24,6 @@ from controller.segments import Kind, Segment, Stage
 from controller.suspicion import Suspicions
 from controller.topology import Endpoint
 
-DEFAULT_CHECK = HealthCheck()
-CONFIRMATION_TIMEOUT_S = 0.5
-READMISSION_INTERVAL_S = 0.5
-SWITCH_ANSWER_S = 1.0
-"""How soon a switch must answer for a probe's silence to be the member's."""
 Decisions = list[Decision]
 
 
@@ -40,14 +36,6 @@ class _Ordered:
     switches_left: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubted:
-    """A probe that nothing came back of, until its switch has shown that it was there to carry it."""
-
-    result: ProbeResult
-    deadline: float
-
-
 class Reaction:
     """Owns suspicion, probes and redispatch; acts on members only through `Pools`, which keeps the safety limits."""
 
@@ -56,7 +44,7 @@ class Reaction:
         self.topology = investigation.topology
         self.services = investigation.services
         self.resets = resets
-        self.prober = Prober(rng)
+        self.checks = Checks(self.services, rng, self._token)
         self.suspicions = Suspicions()
         self.redispatcher = Redispatcher()
         self.reopening = Reopening(self.services)
@@ -64,7 +52,6 @@ class Reaction:
         self.enforce_percent = 100
         self._tokens = itertools.count(1)
         self._in_force: dict[int, _Ordered] = {}
-        self._doubted: dict[int, _Doubted] = {}
         self.ejected: list[tuple[MemberState, str]] = []
         """Members taken out since somebody looked, and why."""
         self._barriers: Decisions = []
@@ -79,8 +66,8 @@ class Reaction:
     def on_segment(self, event: PacketSeen, segment: Segment, zone: int, now: float) -> Decisions:
         """A punted or mirrored TCP segment; `zone` is the switch's."""
         if event.purpose is Purpose.PROBE:
-            sent, results = self.prober.on_segment(segment, event.frame, now)
-            return sent + [decision for result in results for decision in self._on_probed(result, segment.ttl, now)]
+            sent, results = self.checks.on_segment(segment, event.frame, now)
+            return sent + self._on_probes(results, now)
         if event.purpose is Purpose.REUSED_PORT:
             return self.reopening.on_segment(event, segment, zone, now)
         if event.purpose is Purpose.UNAVAILABLE:
@@ -88,7 +75,8 @@ class Reaction:
         if event.purpose is Purpose.ENDED:
             return self._end(event, segment, zone)
         opened, entry = self._connection(event, segment), self._entry(event, segment)
-        record = self.resets.take(event.purpose, event.dpid, event.fields, segment, entry, now, opened)
+        itself = bool(event.fields.get("ct_state", 0) & INV) and self._lives_alone(event, entry)
+        record = self.resets.take(event.purpose, event.dpid, event.fields, segment, entry, now, opened, itself)
         self.investigation.add(record, now)
         against = self._hold_against(record, now)
         if event.purpose is Purpose.HELD:
@@ -111,6 +99,12 @@ class Reaction:
             address = member.address
         host = self.topology.hosts.get(address)
         return host.endpoint if host else None
+
+    def _lives_alone(self, event: PacketSeen, entry: Endpoint | None) -> bool:
+        """Whether one host alone is at the port where a segment with its address came in."""
+        if entry is None or event.purpose is Purpose.INJECTED:
+            return False
+        return sum(host.endpoint == entry for host in self.topology.hosts.values()) == 1
 
     def _end(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
         member = self.services.member(event.fields.get("ct_mark", 0) & MEMBER_MASK)
@@ -150,7 +144,7 @@ class Reaction:
         # socket to an open connection says nothing about the next one.
         decisions = self._passive(member, now) if record.kind is Kind.ABORTED_BY_MEMBER else []
         for _ in range(probes if member.ejection is None else 0):
-            decisions += self._probe(member, now, confirming=True)
+            decisions += self.checks.probe(member, now, confirming=True)
         return decisions
 
     def _passive(self, member: MemberState, now: float) -> Decisions:
@@ -159,30 +153,14 @@ class Reaction:
             return self.eject(member, "several clients were reset by it", confirmed=False, now=now)
         return []
 
-    def _probe(self, member: MemberState, now: float, confirming: bool) -> Decisions:
-        target = self.services.target(member)
-        if target is None:
-            return []
-        check = self.services.pools.settings[member.pool].health_check or DEFAULT_CHECK
-        if confirming:
-            check = check.model_copy(update={"timeout_s": min(check.timeout_s, CONFIRMATION_TIMEOUT_S)})
-        return self.prober.start(target, check, now)
+    def _on_probes(self, results: list[ProbeResult], now: float) -> Decisions:
+        return [decision for result in results for decision in self._on_probed(result, now)]
 
-    def _doubt(self, result: ProbeResult, now: float) -> Decisions:
-        """Nothing came back: the member's silence, or its switch's? The switch is asked; only its answer makes it the member's."""
-        member = self.services.pools.members.get(result.member)
-        target = self.services.target(member) if member else None
-        if target is None:
-            return []
-        token = self._token()
-        self._doubted[token] = _Doubted(result, now + SWITCH_ANSWER_S)
-        return [Barrier(target.host.dpid, token)]
-
-    def _on_probed(self, result: ProbeResult, ttl: int | None, now: float) -> Decisions:
+    def _on_probed(self, result: ProbeResult, now: float) -> Decisions:
         member = self.services.pools.members.get(result.member)
         if member is None:
             return []
-        self.investigation.evidence.member(member.number).on_probe(result, ttl, now)
+        self.investigation.evidence.member(member.number).on_probe(result, now)
         if result.handshake_ms is not None:
             member.handshake_ms = result.handshake_ms
         confirmed = self.suspicions.confirmed_by(member.key, result.outcome, now)
@@ -214,7 +192,7 @@ class Reaction:
             return []
         if self.mode is AutomationMode.FROZEN:
             return []
-        check = self.services.pools.settings[member.pool].health_check or DEFAULT_CHECK
+        check = self.checks.check_of(member)
         # Each further ejection asks for more: what fails now and then must not swing in and out.
         enough = member.successes >= check.rise * member.ejection.count
         if not member.ejection.confirmed:
@@ -268,9 +246,9 @@ class Reaction:
 
     def on_barrier(self, event: BarrierReplied, now: float) -> Decisions:
         """An ejection is in force on one more switch, on the last one its time is known; or a switch answers for a silence."""
-        doubted = self._doubted.pop(event.token, None)
-        if doubted is not None:
-            return self._on_probed(doubted.result, None, now) if now < doubted.deadline else []
+        results = self.checks.on_barrier(event.token, now)
+        if results is not None:
+            return self._on_probes(results, now)
         ordered = self._in_force.pop(event.token, None)
         if ordered is None:
             return []
@@ -296,33 +274,12 @@ class Reaction:
 
     def on_tick(self, now: float) -> Decisions:
         """Probes that ran out of time, checks that are due, passive ejections that are over."""
-        decisions, results = self.prober.on_tick(now)
-        for result in results:
-            silent = result.outcome is Outcome.TIMED_OUT
-            decisions += self._doubt(result, now) if silent else self._on_probed(result, None, now)
-        self._doubted = {token: doubted for token, doubted in self._doubted.items() if now < doubted.deadline}
-        for member in self.services.pools.members.values():
-            if now >= member.next_probe:
-                decisions += self._check(member, now)
-        return decisions
-
-    def _check(self, member: MemberState, now: float) -> Decisions:
-        settings = self.services.pools.settings[member.pool]
-        check = settings.health_check
-        if member.policy.admin_state is AdminState.DISABLED or (check is None and member.ejection is None):
-            member.next_probe = now + READMISSION_INTERVAL_S
-            return []
-        interval = check.interval_s if check else DEFAULT_CHECK.interval_s
-        if member.ejection is not None:
-            interval = min(interval, READMISSION_INTERVAL_S)
-        member.next_probe = now + interval
-        return self._probe(member, now, confirming=False)
+        decisions, results = self.checks.on_tick(now)
+        return decisions + self._on_probes(results, now)
 
     def next_deadline(self, now: float) -> float:
         """When the next probe is due or runs out."""
-        due = [member.next_probe for member in self.services.pools.members.values()]
-        probe = self.prober.next_deadline()
-        return min([*due, now + 60.0] if probe is None else [*due, probe])
+        return self.checks.next_deadline(now)
 
 
 def _speaks_against_member(record: ResetRecord) -> bool:

@@ -71,17 +71,20 @@ class Resets:
 
     def take(
         self, purpose: Purpose, dpid: int, fields: dict[str, int], segment: Segment, entry: Endpoint | None, now: float,
-        opened: Connection | None = None,
+        opened: Connection | None = None, only_itself: bool = False,
     ) -> ResetRecord:  # fmt: skip
         """Record a mirrored reset; `fields` are the packet-in's, `entry` is where the sender's address lives or it was caught.
 
-        `opened`: its connection as the client opened it, where that is known.
+        `opened`: its connection as the client opened it, where that is known. `only_itself`: nobody but the host whose address it
+        carries lives at the port it came in by, so whatever its number is, nobody else wrote it.
         """
         mark = fields.get("ct_mark", 0)
         connection = opened or _connection(fields, segment)
         in_window = not fields.get("ct_state", 0) & INV
         repeated = self._repeated(connection, now)
         sender = self._sender(purpose, fields, in_window, repeated)
+        if only_itself and not in_window:
+            sender = Sender.CLIENT if int.from_bytes(segment.src) == connection.src else Sender.MEMBER
         stage = stage_of(mark)
         # That it was forged is proved by where it entered, and only guessed from its number.
         known = sender if in_window else Sender.UNKNOWN

@@ -29,6 +29,8 @@ HOUR_S = 3600.0
 HOURS = 24
 UNKNOWN_EXPOSURE = 1.0
 """Connections that are taken for a tick's when nobody knows how many there were."""
+MOST_QUIET = 2000.0
+"""So many connections without a reset of a kind say as much as any number."""
 SMALLEST_COUNT = 3.0
 """Fewer resets than this are never an incident by number alone."""
 
@@ -38,6 +40,7 @@ PRIORS: dict[Pattern, tuple[float, float]] = {
     Pattern.NOT_ACCEPTED: (0.0005, 1000.0),
     Pattern.MEMBER_EARLY: (0.001, 200.0),
     Pattern.MEMBER_LATE: (0.005, 100.0),
+    Pattern.MEMBER_DISOWNED: (0.001, 200.0),
     Pattern.MEMBER_LOST: (0.001, 200.0),
     Pattern.HALF_OPEN: (0.005, 100.0),
     Pattern.CLIENT_NO_DATA: (0.03, 60.0),
@@ -155,12 +158,14 @@ class Habit:
 class Detector:
     """The habit of one (subject, pattern), and how unusual the present is."""
 
-    def __init__(self, pattern: Pattern, anomalous_below: float = ANOMALOUS_BELOW) -> None:
+    def __init__(self, pattern: Pattern, anomalous_below: float = ANOMALOUS_BELOW, quiet_exposure: float = 0.0) -> None:
+        """`quiet_exposure`: connections that came before the first reset of this kind; they show how rare it is."""
         mean, weight = PRIORS.get(pattern, (0.001, 200.0))
         self._prior = mean * weight + 0.05, weight
         self._anomalous_below = anomalous_below
         self._usual = pattern in CLUMPS
         self.habit = Habit(*self._prior, clump=CLUMPS.get(pattern, 1.0))
+        self.habit.rate += min(quiet_exposure, MOST_QUIET)
         self._updated: float | None = None
         self._fast = Window(HALF_LIFE_S)
         self._slow = Window(SLOW_HALF_LIFE_S)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import statistics
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,8 +19,11 @@ E = TypeVar("E")
 
 MAX_CLIENTS, MAX_PORTS = 4096, 1024
 LATENCY_LEARNING = 0.05
-LEARNING_CONNECTIONS, LEARNING_FIRST, FIRST_COUNTS = 0.02, 0.4, 30
+USUAL_HALF_LIFE_S = 60.0
 BURST_GAP_S = 5.0
+LATEST_RESETS = 64
+LATEST_HANDSHAKES = 3
+"""One slow handshake is nothing: the middle one of so many counts."""
 SHORTEST_BURST_S = 0.5
 
 
@@ -80,40 +84,49 @@ class MemberEvidence:
     tally: Tally = field(default_factory=Tally)
     clients: Heavy[int] = field(default_factory=Heavy)
     distinct_clients: Distinct[int] = field(default_factory=Distinct)
-    passive: Decayed = field(default_factory=Decayed)
+    latest: deque[tuple[float, Pattern]] = field(default_factory=lambda: deque(maxlen=LATEST_RESETS))
+    """When connections were reset last, and how: those that were not harmless."""
     foreign_ttl: Decayed = field(default_factory=Decayed)
     usual_ttl: int | None = None
     outcomes: dict[Outcome, float] = field(default_factory=dict)
     """When a probe last ended like this."""
-    handshake_ms: float | None = None
+    handshakes_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_HANDSHAKES))
+    """Of the last own probes."""
     usual_handshake_ms: float | None = None
     connections_per_s: float | None = None
-    usual_connections_per_s: float | None = None
     load: float | None = None
-    _counts: int = 0
+    _counted: float = 0.0
+    """Connections of the usual kind, and in how many seconds they came: both fade with `USUAL_HALF_LIFE_S`."""
+    _counted_s: float = 0.0
 
-    def on_counted(self, connections_per_s: float, load: float | None, usual_now: bool) -> None:
+    @property
+    def usual_connections_per_s(self) -> float | None:
+        """New connections per second since the first one came, lately more than long ago."""
+        return self._counted / self._counted_s if self._counted_s else None
+
+    def on_counted(self, connections_per_s: float, load: float | None, usual_now: bool, elapsed_s: float) -> None:
         """Take in how many connections came between the last two reports, and what its agent says.
 
-        `usual_now` is False during incidents: what happens then is not to become usual.
+        `usual_now` is False during incidents: what happens then is not to become usual. Nor is the quiet before the first connection.
         """
         self.connections_per_s, self.load = connections_per_s, load
-        usual = self.usual_connections_per_s
-        if usual is None:
-            self.usual_connections_per_s = connections_per_s
-        elif usual_now:
-            # Quickly at first, then slowly: the seconds before the first load must not stand for long.
-            self._counts += 1
-            step = LEARNING_FIRST if self._counts < FIRST_COUNTS else LEARNING_CONNECTIONS
-            self.usual_connections_per_s = usual + step * (connections_per_s - usual)
+        if usual_now and (connections_per_s or self._counted_s):
+            keep = 0.5 ** (elapsed_s / USUAL_HALF_LIFE_S)
+            self._counted = self._counted * keep + connections_per_s * elapsed_s
+            self._counted_s = self._counted_s * keep + elapsed_s
 
-    def on_probe(self, result: ProbeResult, ttl: int | None, now: float) -> None:
+    @property
+    def handshake_ms(self) -> float | None:
+        """The middle one of the last own probes' handshakes."""
+        return statistics.median_low(self.handshakes_ms) if self.handshakes_ms else None
+
+    def on_probe(self, result: ProbeResult, now: float) -> None:
         """Take in what an own probe found."""
         self.outcomes[result.outcome] = now
-        if ttl is not None:
-            self.usual_ttl = ttl
+        if result.ttl is not None:
+            self.usual_ttl = result.ttl
         if result.handshake_ms is not None:
-            self.handshake_ms = result.handshake_ms
+            self.handshakes_ms.append(result.handshake_ms)
             usual = self.usual_handshake_ms
             if usual is None:
                 self.usual_handshake_ms = result.handshake_ms
@@ -193,6 +206,7 @@ class Evidence:
         member.tally.add(pattern, now)
         if pattern in HARMLESS:
             return
+        member.latest.append((now, pattern))
         member.clients.add(record.connection.src, now)
         member.distinct_clients.add(record.connection.src, now)
         if member.usual_ttl is not None and record.sender == "member" and record.segment.ttl != member.usual_ttl:

@@ -10,6 +10,7 @@ from controller.health import Outcome
 
 PROBE_FRESH_S = 4.0
 FAILING_SPAN_S = 4.0
+SHORTEST_SPAN_S = 0.02
 FEWEST_TO_COUNT = 3
 """Of fewer resets it says nothing whether one client had them or all connections were."""
 
@@ -28,6 +29,7 @@ _PATTERN_TEXT = {
     Pattern.NOT_ACCEPTED: "handshakes are answered, then disowned: the accept queue is full",
     Pattern.MEMBER_EARLY: "the member aborts connections before it answers anything",
     Pattern.MEMBER_LATE: "the member aborts connections in the middle of its answers",
+    Pattern.MEMBER_DISOWNED: "a connection's first request is answered as if there were no connection",
     Pattern.MEMBER_LOST: "open connections are answered as if they had never been",
     Pattern.HALF_OPEN: "handshakes are begun and never meant: the initiator resets the SYN-ACK",
     Pattern.CLIENT_NO_DATA: "clients connect and leave without a word",
@@ -37,6 +39,19 @@ _PATTERN_TEXT = {
     Pattern.INJECTED: "resets in the name of hosts that do not live where they entered",
     Pattern.AFTER_FIN: "resets after both sides were done",
 }
+
+
+_SUBJECT_TEXT = {
+    "member": "it is the member that stands out",
+    "client": "it is one client that stands out, others are served",
+    "link": "it is those whose way leads over one link",
+    "policy": "it is those whom a rule names",
+}
+
+
+def subject_feature(subject: str) -> Feature:
+    """Who stands out (`incidents.SubjectType`)."""
+    return Feature("subject", subject, _SUBJECT_TEXT[subject])
 
 
 def _level(value: float, *levels: tuple[float, str]) -> str:
@@ -64,7 +79,7 @@ def member_features(
         _peers(member, [evidence.member(peer) for peer in peers], pattern, now),
         _probe(member, now),
         _latency(member),
-        _load(member, [evidence.member(peer) for peer in peers], now),
+        _load(member, [evidence.member(peer) for peer in peers]),
         _ttl(member, now),
         link_feature(congested),
     ]
@@ -73,14 +88,26 @@ def member_features(
 
 def _failing(member: MemberEvidence, now: float) -> Feature | None:
     """Which share of its connections ends so, over the burst or its last seconds; counters lag, the usual rate does not."""
-    if member.usual_connections_per_s is None or member.tally.burst < FEWEST_TO_COUNT:
+    if member.usual_connections_per_s is None:
         return None
-    span = min(max(now - member.tally.burst_began, 0.02), FAILING_SPAN_S)
-    failed = min(member.tally.burst, sum(count.value(now) for count in member.tally.patterns.values()) + 1)
-    offered = member.usual_connections_per_s * span
-    share = failed / max(failed, offered)
+    failed, span = failed_of_late(member, now)
+    if failed < FEWEST_TO_COUNT:
+        return None
+    share = min(1.0, failed / (1 + member.usual_connections_per_s * span))
     word = _level(share, (0.05, "rare"), (0.35, "some"), (0.75, "most"), (9.0, "all"))
     return Feature("failing", word, f"about {share:.0%} of its connections end so")
+
+
+def failed_of_late(member: MemberEvidence, now: float) -> tuple[int, float]:
+    """(connections, seconds in which they failed), of those that look like most of them: up to the last one, not up to now.
+
+    After an ejection nothing fails any more; what is asked is how it was before.
+    """
+    pattern = member.tally.dominant(now)
+    times = [
+        when for when, what in member.latest if what is pattern and when > member.tally.burst_last - FAILING_SPAN_S
+    ]
+    return len(times), max(times[-1] - times[0], SHORTEST_SPAN_S) if times else SHORTEST_SPAN_S
 
 
 def _clients(member: MemberEvidence, now: float) -> Feature | None:
@@ -129,7 +156,7 @@ def _latency(member: MemberEvidence) -> Feature | None:
     return Feature("latency", "raised" if raised else "usual", text)
 
 
-def _load(member: MemberEvidence, peers: list[MemberEvidence], now: float) -> Feature | None:
+def _load(member: MemberEvidence, peers: list[MemberEvidence]) -> Feature | None:
     """What its agent says; else what the whole pool is offered, since an ejection moves load from one member to others."""
     if member.load is not None and member.load >= 0.9:
         return Feature("load", "full", f"it reports a load of {member.load:.0%}")
@@ -137,9 +164,10 @@ def _load(member: MemberEvidence, peers: list[MemberEvidence], now: float) -> Fe
     usual = sum(one.usual_connections_per_s or 0.0 for one in pool)
     if not usual:
         return None
-    offered = sum((one.connections_per_s or 0.0) + one.tally.rate(Pattern.REFUSED, now) for one in pool)
+    # Who is refused is redispatched, and counted where it goes then.
+    offered = sum(one.connections_per_s or 0.0 for one in pool)
     text = f"the pool is offered {offered:.0f} new connections/s, usually {usual:.0f}"
-    return Feature("load", _level(offered / usual, (1.25, "usual"), (1.8, "raised"), (9e9, "surge")), text)
+    return Feature("load", _level(offered / usual, (1.5, "usual"), (2.0, "raised"), (9e9, "surge")), text)
 
 
 def _ttl(member: MemberEvidence, now: float) -> Feature | None:

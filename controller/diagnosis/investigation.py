@@ -7,26 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from controller import addresses
 from controller.decisions import Announce, Decision
-from controller.diagnosis.anomaly import Detector
-from controller.diagnosis.evidence import Evidence, MemberEvidence, RuleEvidence
-from controller.diagnosis.features import Feature, client_features, member_features, port_features, rule_features
+from controller.diagnosis.anomaly import CLUMPS, Detector
+from controller.diagnosis.blame import Blame
+from controller.diagnosis.evidence import Evidence, RuleEvidence
+from controller.diagnosis.features import Feature, client_features, port_features, rule_features, subject_feature
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
-from controller.diagnosis.model import Model
-from controller.diagnosis.patterns import FORGED, GAVE_UP, HARMLESS, Pattern, pattern_of
+from controller.diagnosis.model import Diagnosis, Model
+from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
 from controller.diagnosis.ways import Ways
 from controller.firewall import DEFAULT_ID
 from controller.policy import Policy
 from controller.pools import MemberState
 from controller.resets import ResetRecord
 from controller.services import Services
-from controller.topology import Endpoint, Host
+from controller.topology import Endpoint
 
 INTERVAL_S = 0.25
 SCAN_TARGETS = 8
-GUILTY_SHARE = 0.8
 FEWEST = 3
 REVIEWED_S = 3.0
+COUNTED_EVERY_S, LONGEST_ROUND_S = 0.9, 5.0
 COMES_LATER = frozenset({"load", "latency", "link"})
 
 
@@ -39,6 +41,7 @@ class Investigation:
         self.topology = ways.topology
         self.model = model
         self.evidence = Evidence()
+        self.blame = Blame(services, ways, self.evidence)
         self.incidents = Incidents()
         self.detectors: dict[tuple[str, Pattern], Detector] = {}
         self._touched_members: set[int] = set()
@@ -46,7 +49,7 @@ class Investigation:
         self._touched_ports: set[Endpoint] = set()
         # In the order they came, unlike a set of texts: the same events give the same decisions in every process.
         self._touched_rules: dict[str, None] = {}
-        self._last_run = 0.0
+        self._last_run = self._counted_at = 0.0
         self._first: dict[Subject, float] = {}
 
     def apply(self, policy: Policy) -> None:
@@ -68,7 +71,7 @@ class Investigation:
             self.evidence.add(record, now)
             return
         self._touched_clients.add(record.connection.src)
-        guilty = Subject(SubjectType.CLIENT, _text(record.connection.src)) in self.incidents.open
+        guilty = Subject(SubjectType.CLIENT, addresses.text(record.connection.src)) in self.incidents.open
         self.evidence.add(record, now, against_member=not guilty)
         if record.member and not guilty:
             self._touched_members.add(record.member)
@@ -80,8 +83,12 @@ class Investigation:
         tally.clients.add(client, now)
         self._touched_rules[rule] = None
 
-    def on_counted(self) -> None:
-        """Connection rates of members, as the flow counters have them."""
+    def on_counted(self, now: float) -> None:
+        """Connection rates of members, as the flow counters have them by now: looked at once a round of reports."""
+        elapsed_s = now - self._counted_at
+        if elapsed_s < COUNTED_EVERY_S:
+            return
+        self._counted_at = now
         for member in self.services.pools.members.values():
             rates = [
                 self.connection_rate(name, member.policy.name)
@@ -94,10 +101,18 @@ class Investigation:
             usual_now = not any(
                 incident.subject.type is not SubjectType.CLIENT for incident in self.incidents.open.values()
             )
-            self.evidence.member(member.number).on_counted(sum(known), member.load, usual_now)
+            self.evidence.member(member.number).on_counted(
+                sum(known), member.load, usual_now, min(elapsed_s, LONGEST_ROUND_S)
+            )
+
+    def _connections_so_far(self, state: MemberState) -> float:
+        vips = [name for name, vip in self.services.vips.items() if vip.pool == state.pool]
+        return sum(self.connection_total(name, state.policy.name) or 0 for name in vips)
 
     connection_rate: Callable[[str, str], float | None] = staticmethod(lambda _vip, _member: None)
     """(vip, member) to new connections per second."""
+    connection_total: Callable[[str, str], int | None] = staticmethod(lambda _vip, _member: None)
+    """(vip, member) to connections since start."""
 
     # --- diagnosis -------------------------------------------------------------------------------------------------------------
 
@@ -141,19 +156,24 @@ class Investigation:
             return []
         known = {spoken.feature.name: spoken.feature for spoken in incident.diagnosis.evidence}
         # What resets said stands as they said it: without new ones their shares only thin out.
-        known |= {feature.name: feature for feature in self._features(state, now) if feature.name in COMES_LATER}
+        known |= {feature.name: feature for feature in self.blame.features(state, now) if feature.name in COMES_LATER}
         if not incident.update(self.model.diagnose(known.values()), now):
             return []
         return [announcement(incident, "updated")]
 
-    def _features(self, state: MemberState, now: float) -> list[Feature]:
-        peers = [peer.number for peer in self.services.pools.of(state.pool) if peer is not state]
-        return member_features(state.number, self.evidence, peers, self._congestion(state, now)[0], now)
-
     def _anomalous(
-        self, subject: str, pattern: Pattern, count: int, exposure: float | None, now: float, elapsed: float
+        self,
+        subject: str,
+        pattern: Pattern,
+        count: int,
+        exposure: float | None,
+        now: float,
+        elapsed: float,
+        before: float = 0.0,
     ) -> bool:
-        detector = self.detectors.setdefault((subject, pattern), Detector(pattern))
+        detector = self.detectors.get((subject, pattern))
+        if detector is None:
+            detector = self.detectors[subject, pattern] = Detector(pattern, quiet_exposure=before)
         return detector.take(count, exposure, now, elapsed)
 
     def _look_at_port(self, endpoint: Endpoint, elapsed: float, now: float) -> list[Decision]:
@@ -181,11 +201,11 @@ class Investigation:
     @staticmethod
     def client_subject(address: int) -> Subject:
         """A client by its address (IPv4 as integer)."""
-        return Subject(SubjectType.CLIENT, _text(address))
+        return Subject(SubjectType.CLIENT, addresses.text(address))
 
     def _who_lives_at(self, endpoint: Endpoint) -> str | None:
         hosts = [host for host in self.topology.hosts.values() if host.endpoint == endpoint]
-        return _text(hosts[0].ip) if len(hosts) == 1 else None
+        return addresses.text(hosts[0].ip) if len(hosts) == 1 else None
 
     def _look_at_rule(self, rule: str, elapsed: float, now: float) -> list[Decision]:
         evidence = self.evidence.rules[rule]
@@ -200,7 +220,7 @@ class Investigation:
         client = self.evidence.client(address)
         fresh = client.tally.collect()
         count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
-        subject = Subject(SubjectType.CLIENT, _text(address))
+        subject = Subject(SubjectType.CLIENT, addresses.text(address))
         if subject in self.incidents.open and count:
             return self._report(subject, client_features(client, self.evidence, None, now), count, now)
         if client.targets.count(now) >= SCAN_TARGETS and count and _scans(client.tally.dominant(now)):
@@ -216,71 +236,40 @@ class Investigation:
         name = f"{state.pool}/{state.policy.name}"
         per_s = evidence.connections_per_s
         exposure = None if per_s is None else max(1.0, per_s * elapsed)
+        before = self._connections_so_far(state)
         unusual = [
             pattern
             for pattern, count in fresh.items()
-            if pattern not in HARMLESS and self._anomalous(name, pattern, count, exposure, now, elapsed)
+            if pattern not in HARMLESS and self._anomalous(name, pattern, count, exposure, now, elapsed, before)
         ]
         count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
+        if not count:
+            return []
         own = Subject(SubjectType.MEMBER, name)
-        if count and not unusual and own not in self.incidents.open and not self._held_up(state, evidence, now):
+        if not unusual and own not in self.incidents.open and not self.blame.held_up(state, now):
             return self._remember(own, now)
-        return self._attribute(state, evidence, count, now) if count else []
+        subject, features = self.blame.suspect(state, now)
+        if subject is None and own not in self.incidents.open:
+            return self._remember(own, now)
+        # What clients do all the time keeps no incident open.
+        goes_on = bool(unusual) or any(pattern not in CLUMPS for pattern in fresh)
+        decisions = self._report(subject or own, features, count, now, goes_on)
+        if subject is not None and subject != own:
+            explained = self.incidents.open.get(subject)
+            if explained is not None:
+                explained.members.add(number)
+            decisions += self._exonerate(own, subject, now)
+        return decisions
 
-    def _held_up(self, state: MemberState, evidence: MemberEvidence, now: float) -> bool:
-        """Clients who gave up waiting, and a full link on their way: two kinds of evidence agree, so few resets are enough."""
-        gave_up = sum(
-            evidence.tally.patterns[pattern].value(now) for pattern in GAVE_UP if pattern in evidence.tally.patterns
-        )
-        if gave_up < FEWEST:
-            return False
-        member, clients = self._ends(state)
-        if member is not None:
-            self.ways.suspect(member, clients, now)
-        return bool(self._congestion(state, now)[0])
-
-    def _attribute(self, state: MemberState, evidence: MemberEvidence, count: int, now: float) -> list[Decision]:
-        """Whose fault could it be: a link on the way, one client, or the member itself."""
-        client, share = evidence.clients.top(now)
-        congested, link = self._congestion(state, now)
-        features = self._features(state, now)
-        if (
-            congested
-            and link is not None
-            and evidence.tally.dominant(now) not in (Pattern.REFUSED, Pattern.NOT_ACCEPTED)
-        ):
-            guilty = Subject(SubjectType.LINK, link)
-            reported = self._report(guilty, features, count, now)
-            if guilty in self.incidents.open:
-                self.incidents.open[guilty].members.add(state.number)
-            return reported
-        pattern = evidence.tally.dominant(now)
-        own = Subject(SubjectType.MEMBER, f"{state.pool}/{state.policy.name}")
-        alone = (
-            client is not None
-            and share >= GUILTY_SHARE
-            and pattern is not Pattern.REFUSED
-            and _others_are_served(features)
-        )
-        if client is not None and alone and own not in self.incidents.open:
-            whole = self.evidence.client(client)
-            features = [
-                *client_features(whole, self.evidence, congested, now),
-                *_only(features, "peers", "failing", "latency", "load"),
-            ]
-            return self._report(Subject(SubjectType.CLIENT, _text(client)), features, count, now)
-        return self._report(own, features, count, now)
-
-    def _congestion(self, state: MemberState, now: float) -> tuple[bool | None, str | None]:
-        """Whether a link between the member and those it failed is congested, and which."""
-        member, clients = self._ends(state)
-        return (None, None) if member is None else self.ways.congestion(member, clients, now)
-
-    def _ends(self, state: MemberState) -> tuple[Host | None, list[Host]]:
-        """Where the member lives, and the clients it failed of late."""
-        affected = self.evidence.member(state.number).clients.things()
-        hosts = self.topology.hosts
-        return hosts.get(state.address), [hosts[address] for address in affected if address in hosts]
+    def _exonerate(self, own: Subject, guilty: Subject, now: float) -> list[Decision]:
+        """A member that others' guilt explains has no incident of its own, unless own probes saw it fail."""
+        incident = self.incidents.open.get(own)
+        pool, _, name = own.id.partition("/")
+        member = self.services.pools.members.get((pool, name))
+        if incident is None or member is None or member.ejection is not None:
+            return []
+        incident.note(now, "exonerate", own.id, f"{guilty.type.value} {guilty.id} explains it")
+        return [self._close(incident, now)]
 
     # --- incidents -------------------------------------------------------------------------------------------------------------
 
@@ -292,10 +281,12 @@ class Investigation:
             self._first.pop(next(iter(self._first)))
         return []
 
-    def _report(self, subject: Subject, features: list[Feature], count: int, now: float) -> list[Decision]:
+    def _report(
+        self, subject: Subject, features: list[Feature], count: int, now: float, goes_on: bool = True
+    ) -> list[Decision]:
         if not features:
             return []
-        diagnosis = self.model.diagnose(features)
+        diagnosis = self._diagnose(subject, features)
         incident = self.incidents.open.get(subject)
         if incident is None:
             incident = Incident(
@@ -304,8 +295,12 @@ class Investigation:
             self.incidents.add(incident)
         changed = incident.update(diagnosis, now)
         incident.resets += count
-        incident.last_reset = now
+        if goes_on:
+            incident.last_reset = now
         return [announcement(incident, "opened" if incident.opened == now else "updated")] if changed else []
+
+    def _diagnose(self, subject: Subject, features: list[Feature]) -> Diagnosis:
+        return self.model.diagnose([*features, subject_feature(subject.type.value)])
 
     def _close(self, incident: Incident, now: float) -> Decision:
         self.incidents.close(incident, now)
@@ -316,7 +311,7 @@ class Investigation:
         subject = Subject(SubjectType.MEMBER, f"{member.pool}/{member.policy.name}")
         incident = self.incidents.open.get(subject)
         if incident is None:
-            diagnosis = self.model.diagnose(self._features(member, now))
+            diagnosis = self._diagnose(subject, self.blame.features(member, now))
             incident = Incident(
                 self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)
             )
@@ -348,20 +343,3 @@ def announcement(incident: Incident, what: str) -> Announce:
 
 def _scans(pattern: Pattern | None) -> bool:
     return pattern in (Pattern.REFUSED, Pattern.HALF_OPEN, Pattern.CLIENT_NO_DATA) or pattern in FORGED
-
-
-def _others_are_served(features: list[Feature]) -> bool:
-    """Whether the member does well but for one client: most of its connections end well, and own probes do not fail.
-
-    To be the only one who suffers is no guilt where nobody else asks.
-    """
-    said = {feature.name: feature.value for feature in features}
-    return said.get("failing") in ("rare", "some") and said.get("probe", "well") == "well"
-
-
-def _only(features: list[Feature], *names: str) -> list[Feature]:
-    return [feature for feature in features if feature.name in names]
-
-
-def _text(address: int) -> str:
-    return ".".join(str(byte) for byte in address.to_bytes(4, "big"))

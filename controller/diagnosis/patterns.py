@@ -18,8 +18,10 @@ class Pattern(StrEnum):
     """A live socket of the member aborted before the member had sent anything."""
     MEMBER_LATE = "member-late"
     """It aborted after it had sent data."""
+    MEMBER_DISOWNED = "member-disowned"
+    """An answer without a socket to what the client asked first: the handshake was never accepted, or somebody on the way cuts in."""
     MEMBER_LOST = "member-lost"
-    """An answer without a socket in a connection that had one: state lost, or somebody on the way."""
+    """An answer without a socket in a connection that had served: state lost, or somebody on the way."""
     HALF_OPEN = "half-open"
     """The client's stack knew nothing of the SYN-ACK it got: a SYN scan, or a spoofed SYN."""
     CLIENT_NO_DATA = "client-no-data"
@@ -35,7 +37,14 @@ class Pattern(StrEnum):
 
 HARMLESS = frozenset({Pattern.AFTER_FIN})
 OF_MEMBER = frozenset(
-    {Pattern.REFUSED, Pattern.NOT_ACCEPTED, Pattern.MEMBER_EARLY, Pattern.MEMBER_LATE, Pattern.MEMBER_LOST}
+    {
+        Pattern.REFUSED,
+        Pattern.NOT_ACCEPTED,
+        Pattern.MEMBER_EARLY,
+        Pattern.MEMBER_LATE,
+        Pattern.MEMBER_DISOWNED,
+        Pattern.MEMBER_LOST,
+    }
 )
 GAVE_UP = frozenset({Pattern.CLIENT_EARLY, Pattern.HALF_OPEN})
 """A client that waited for the SYN-ACK or the answer no longer: what came too late met no socket."""
@@ -46,7 +55,8 @@ def pattern_of(record: ResetRecord) -> Pattern:
     """The pattern of a mirrored reset."""
     if record.sender is Sender.INJECTED:
         return Pattern.OUT_OF_WINDOW if record.kind is Kind.OUT_OF_WINDOW else Pattern.INJECTED
-    if record.stage is Stage.AFTER_FIN or record.sender is Sender.UNKNOWN:
+    never_open = record.kind is Kind.OUT_OF_WINDOW and record.stage is Stage.POST_SYN
+    if never_open or record.stage is Stage.AFTER_FIN or record.sender is Sender.UNKNOWN:
         return Pattern.AFTER_FIN
     passive = facts_of(record.segment).style is Style.PASSIVE
     if record.sender is Sender.MEMBER:
@@ -64,5 +74,5 @@ def _of_member(record: ResetRecord, passive: bool) -> Pattern:
     if record.kind is Kind.NOT_ACCEPTED:
         return Pattern.NOT_ACCEPTED
     if passive:
-        return Pattern.MEMBER_LOST
+        return Pattern.MEMBER_LOST if record.member_sent_data else Pattern.MEMBER_DISOWNED
     return Pattern.MEMBER_LATE if record.member_sent_data else Pattern.MEMBER_EARLY

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from controller.telemetry import Telemetry
 from controller.topology import Endpoint, Host, Topology
 
+EXPLAINS = 0.6
+"""A link is to blame for what members' clients suffer if it is on the way of at least this share of it."""
+
 
 class Ways:
     """Asks the telemetry about every link that packets between two places may take, either way."""
@@ -21,24 +24,33 @@ class Ways:
             for near in (*self.topology.path_links(edge, member.dpid), *self.topology.path_links(member.dpid, edge)):
                 self.telemetry.suspect(near, now)
 
-    def congestion(self, member: Host, clients: Iterable[Host], now: float) -> tuple[bool | None, str | None]:
-        """(whether a link on the way is congested, its name); (None, None) when nothing on the way was measured.
+    def congestion(self, member: Host, clients: list[tuple[Host, float]], now: float) -> tuple[bool | None, str | None]:
+        """(whether a link is congested that most who suffer have on their way, its name); (None, None) when nothing was measured.
 
+        `clients` come with their shares of what is suffered: a full link explains nothing of those whose way is another.
         The name is `dpid:port-dpid:port` for a link, `dpid:port` for the port of a host.
         """
-        clients = list(clients)
         measured = False
-        for host in (member, *clients):
+        blamed: dict[str, float] = {}
+        everybody = sum(share for _, share in clients)
+        edges: dict[int, float] = {}
+        for host, share in ((member, everybody), *clients):
             state = self.telemetry.port(host.endpoint, now)
             measured |= state.utilisation is not None
             if state.congested:
-                return True, _name(host.endpoint)
-        for edge in {client.dpid for client in clients}:
+                blamed[_name(host.endpoint)] = share
+        for client, share in clients:
+            edges[client.dpid] = edges.get(client.dpid, 0.0) + share
+        for edge, share in edges.items():
             for near in (*self.topology.path_links(edge, member.dpid), *self.topology.path_links(member.dpid, edge)):
                 state = self.telemetry.link(near, now)
                 measured |= state.utilisation is not None
                 if state.congested:
-                    return True, f"{_name(near)}-{_name(self.topology.links[near])}"
+                    name = f"{_name(near)}-{_name(self.topology.links[near])}"
+                    blamed[name] = blamed.get(name, 0.0) + share
+        worst = max(blamed, key=blamed.__getitem__, default=None)
+        if worst is not None and blamed[worst] >= EXPLAINS * everybody:
+            return True, worst
         return (False if measured else None), None
 
 

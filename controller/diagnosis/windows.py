@@ -90,9 +90,11 @@ class Heavy(Generic[K]):
         heaviest = max(values, key=values.__getitem__)
         return heaviest, values[heaviest] / total
 
-    def things(self) -> list[K]:
-        """What is remembered, in no order."""
-        return list(self._counts)
+    def shares(self, now: float) -> dict[K, float]:
+        """What is remembered, each with its share of everything."""
+        values = {thing: count.value(now) for thing, count in self._counts.items()}
+        total = sum(values.values())
+        return {thing: value / total for thing, value in values.items()} if total > 0 else {}
 
     def share(self, thing: K, now: float) -> float:
         """One thing's share of everything; 0 for what made room."""

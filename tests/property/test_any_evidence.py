@@ -93,7 +93,7 @@ def seen(records: list[ResetRecord], now: float = 1.0) -> dict[object, object]:
     """The diagnosis of everybody, after these resets and one good probe of each member."""
     evidence = Evidence()
     for member in MEMBERS:
-        evidence.member(member).on_probe(ProbeResult(("web", str(member)), Outcome.SUCCEEDED, 1.0, ""), 64, now)
+        evidence.member(member).on_probe(ProbeResult(("web", str(member)), Outcome.SUCCEEDED, 1.0, "", 64), now)
     for record in records:
         evidence.add(record, now)
     found: dict[object, object] = {}

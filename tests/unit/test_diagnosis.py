@@ -28,6 +28,7 @@ overload: pattern=client-early failing=some clients=many peers=fine load=full la
 congestion: pattern=client-late failing=some clients=many peers=same probe=well latency=raised load=usual link=congested
 congestion: pattern=client-early failing=most clients=few probe=timed-out latency=raised link=congested
 policy: pattern=refused firewall=ours
+policy: pattern=member-disowned subject=client clients=one probe=well ttl=foreign targets=one
 policy: pattern=member-lost failing=some clients=few probe=well ttl=foreign latency=usual link=free
 protocol-violation: pattern=member-early failing=rare clients=one peers=same probe=well targets=one pace=steady
 hostile: pattern=refused clients=one targets=many pace=fast
@@ -75,8 +76,8 @@ class Watch:
         self.make, self.chance, self.now = Maker(), random.Random(4), START
         self.numbers = [member.number for member in self.core.services.pools.members.values()]
         self.core.investigation.connection_rate = lambda _vip, _member: PER_S
-        for _ in range(60):
-            self.core.investigation.on_counted()
+        for second in range(60, 0, -1):
+            self.core.investigation.on_counted(self.now - second)
         self.pass_time(1)
         self.began = self.now
 
@@ -101,8 +102,8 @@ class Watch:
     def probed(self, member: int, outcome: Outcome) -> None:
         state = self.core.services.member(member)
         assert state is not None
-        result = ProbeResult(state.key, outcome, 1.0, "")
-        self.core.investigation.evidence.member(member).on_probe(result, 64, self.now)
+        result = ProbeResult(state.key, outcome, 1.0, "", 64)
+        self.core.investigation.evidence.member(member).on_probe(result, self.now)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from controller import (
 )
 from controller.cli.app import PASSED_ON, app
 from controller.core import Core
-from controller.diagnosis import anomaly, evidence, incidents, investigation, model, remedies, windows
+from controller.diagnosis import anomaly, blame, evidence, incidents, investigation, model, remedies, windows
 from controller.events import PacketSeen, PolicyChanged, Port, SwitchConnected, Tick
 from controller.flows import Purpose
 from controller.pipeline import Table
@@ -159,7 +159,7 @@ NUMBERS = [
     ("causes.md", "after {:.0f} s it grows back", remedies.RECOVERY_STEP_S),
     ("causes.md", "after {:.0f} s they grow back", paths.DWELL_S),
     ("causes.md", "quarantined ({} s first", quarantine.FIRST_TTL_S),
-    ("causes.md", "**For**: {:.0f} % or more of the member's failed", 100 * investigation.GUILTY_SHARE),
+    ("causes.md", "**For**: {:.0f} % or more of the member's failed", 100 * blame.GUILTY_SHARE),
     ("diagnosis.md", "within {:.0f} s is marked as repeated", resets.SAME_CONNECTION_S),
     ("diagnosis.md", "The last {:,}\nrecords", resets.KEPT),
     ("diagnosis.md", "half forgotten every {:.0f} s", windows.HALF_LIFE_S),
@@ -170,7 +170,7 @@ NUMBERS = [
     ("diagnosis.md", "looked at every {} s for what was touched", investigation.INTERVAL_S),
     ("diagnosis.md", "half-life of {:.0f} minutes", anomaly.LEARNING_HALF_LIFE_S / 60),
     ("diagnosis.md", "count only {:.0f} % is learned", 100 * anomaly.ANOMALY_LEARNING),
-    ("diagnosis.md", "it is at least {:.0f};", anomaly.SMALLEST_COUNT),
+    ("diagnosis.md", "it is at least {:.0f}.", anomaly.SMALLEST_COUNT),
     ("diagnosis.md", "at least {:.0f} % likely", 100 * incidents.CONFIDENT),
     ("diagnosis.md", "likeliest for {} s", remedies.SETTLE_S),
     ("diagnosis.md", "over after {:.0f} s without", incidents.QUIET_S),

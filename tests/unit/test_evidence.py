@@ -49,7 +49,7 @@ def test_the_heaviest_is_found_in_a_flood_and_its_share_is_its_share() -> None:
         now += 0.005
     thing, share = heavy.top(now)
     assert thing == 0 and share == pytest.approx(0.2, abs=0.08)
-    assert len(heavy.things()) == 16
+    assert len(heavy.shares(now)) == 16
 
 
 def test_no_thing_looks_guilty_because_the_others_were_many() -> None:
@@ -71,10 +71,10 @@ def test_counts_of_the_heaviest_are_never_too_low_and_hardly_too_high(stream: li
         heavy.add(thing, now)
         exact.setdefault(thing, Decayed()).add(now)
     total = sum(count.value(now) for count in exact.values())
-    for thing in heavy.things():
+    for thing in heavy.shares(now):
         true = exact[thing].value(now) / total
         assert true - 1e-9 <= heavy.share(thing, now) <= true + 1 / 8 + 1e-9
-    assert sum(heavy.share(thing, now) for thing in heavy.things()) == pytest.approx(1.0)
+    assert sum(heavy.share(thing, now) for thing in heavy.shares(now)) == pytest.approx(1.0)
 
 
 # --- evidence ------------------------------------------------------------------------------------------------------------------
@@ -152,10 +152,10 @@ def flood(count: int) -> Evidence:
 def is_bounded(evidence: Evidence) -> bool:
     within = len(evidence.clients) <= MAX_CLIENTS and len(evidence.ports) <= MAX_PORTS and len(evidence.members) == 4
     for member in evidence.members.values():
-        within &= len(member.clients.things()) <= 16 and len(member.distinct_clients._seen) <= 64
+        within &= len(member.clients.shares(0.0)) <= 16 and len(member.distinct_clients._seen) <= 64
         within &= len(member.tally.patterns) <= len(Pattern)
     for port in evidence.ports.values():
-        within &= len(port.claimed._seen) <= 64 and len(port.victims.things()) <= 16
+        within &= len(port.claimed._seen) <= 64 and len(port.victims.shares(0.0)) <= 16
     return within
 
 
