@@ -213,7 +213,7 @@ class Discovery:
         return allowed >= 1
 
     def _bind(self, host: Host, now: float) -> list[Decision]:
-        at_port = sum(1 for other in self.topology.hosts.values() if other.endpoint == host.endpoint)
+        at_port = self.topology.hosts.count_at(host.endpoint)
         if at_port >= MAX_HOSTS_PER_PORT:
             return [
                 Announce("host-refused", f"port {host.dpid:016x}:{host.port_no} already has {at_port} addresses", {})

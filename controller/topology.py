@@ -7,32 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-import networkx as nx
-
-from controller import detours
 from controller.events import Port
+from controller.graph import Graph
+from controller.hosts import Endpoint, Host, Hosts
 
-Endpoint = tuple[int, int]
-"""(dpid, port_no)."""
+__all__ = ["MAX_HOSTS_PER_PORT", "Endpoint", "Host", "Switch", "Topology"]
 
 MAX_HOSTS_PER_PORT = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """Where an address lives: learnt from ARP or IP that came in at a host port. `ip` and `mac` are integers."""
-
-    ip: int
-    mac: int
-    dpid: int
-    port_no: int
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The port it is attached to."""
-        return self.dpid, self.port_no
 
 
 @dataclass(slots=True)
@@ -56,14 +38,29 @@ class Topology:
         self.links: dict[Endpoint, Endpoint] = {}
         self.crossed: dict[Endpoint, float] = {}
         """When LLDP or a probe of ours last came across each direction."""
-        self.hosts: dict[int, Host] = {}
-        self._distances = lru_cache(maxsize=4096)(self._distances_to)
-        self._detours = lru_cache(maxsize=4096)(self._detours_to)
+        self.hosts = Hosts()
+        self._graph = Graph()
+        self._fabric_ports: dict[int, list[int]] = {}
+        self._outdated = True
 
     def changed(self) -> None:
-        """To be called after links or port states change: distances are computed anew."""
-        self._distances.cache_clear()
-        self._detours.cache_clear()
+        """To be called after links or port states change."""
+        self._outdated = True
+
+    @property
+    def graph(self) -> Graph:
+        """The usable links as they are now."""
+        self._follow()
+        return self._graph
+
+    def _follow(self) -> None:
+        if not self._outdated:
+            return
+        self._outdated = False
+        self._graph.follow(self.switches, self.usable_links())
+        self._fabric_ports = {}
+        for dpid, port_no in sorted(self.links):
+            self._fabric_ports.setdefault(dpid, []).append(port_no)
 
     def port_is_up(self, endpoint: Endpoint) -> bool:
         """Whether the switch says the port is up; a switch that is away keeps what it last said."""
@@ -95,61 +92,42 @@ class Topology:
 
     def fabric_ports(self, dpid: int) -> list[int]:
         """Ports with a switch behind them, up or not, in order."""
-        return sorted(port for switch, port in self.links if switch == dpid)
+        self._follow()
+        return self._fabric_ports.get(dpid, [])
 
     def hosts_at(self, dpid: int) -> list[Host]:
         """Hosts attached to a switch, by address."""
-        return sorted((host for host in self.hosts.values() if host.dpid == dpid), key=lambda host: host.ip)
+        return self.hosts.at(dpid)
 
     def edges(self) -> list[int]:
         """Switches that hosts are attached to, in order."""
-        return sorted({host.dpid for host in self.hosts.values()})
-
-    def _graph(self) -> nx.DiGraph[int]:
-        graph: nx.DiGraph[int] = nx.DiGraph()
-        graph.add_nodes_from(self.switches)
-        graph.add_edges_from((near[0], far[0]) for near, far in self.usable_links())
-        return graph
-
-    def _distances_to(self, dpid: int) -> dict[int, int]:
-        return dict(nx.single_source_shortest_path_length(self._graph(), dpid))
+        return self.hosts.edges()
 
     def distance(self, source: int, target: int) -> int | None:
         """Hops between two switches, None when there is no path."""
-        return self._distances(target).get(source)
+        return self.graph.distances(target).get(source)
 
     def path_links(self, source: int, target: int) -> list[Endpoint]:
         """The sending ports of every link on any shortest path from one switch to another, nearest first."""
-        distances = self._distances(target)
-        onward: dict[int, list[tuple[int, int]]] = {}
-        for near, far in self.usable_links():
-            if far[0] in distances and distances.get(near[0]) == distances[far[0]] + 1:
-                onward.setdefault(near[0], []).append((near[1], far[0]))
         links: list[Endpoint] = []
-        reached = [source]
-        for dpid in reached:
-            for port_no, neighbour in sorted(onward.get(dpid, ())):
+        reached, waiting = {source}, [source]
+        for dpid in waiting:
+            for port_no in self.next_hops(dpid, target):
                 links.append((dpid, port_no))
+                neighbour = self.links[dpid, port_no][0]
                 if neighbour not in reached:
-                    reached.append(neighbour)
+                    reached.add(neighbour)
+                    waiting.append(neighbour)
         return links
 
     def next_hops(self, source: int, target: int) -> list[int]:
         """Ports of `source` on a shortest path to `target`, the one of the lowest number first; empty when there is none."""
-        distances = self._distances(target)
-        if source not in distances:
+        graph = self.graph
+        distances = graph.distances(target)
+        here = distances.get(source)
+        if here is None:
             return []
-        return sorted(
-            near[1]
-            for near, far in self.usable_links()
-            if near[0] == source and distances.get(far[0], distances[source]) < distances[source]
-        )
-
-    def _detours_to(self, target: int) -> dict[int, tuple[int, int]]:
-        links: dict[int, list[detours.Link]] = {}
-        for near, far in sorted(self.usable_links()):
-            links.setdefault(near[0], []).append(detours.Link(near[1], *far))
-        return detours.detours(links, target)
+        return [link.port_no for link in graph.links(source) if distances.get(link.beyond, here) < here]
 
     def detour_ports(self, source: int, target: int) -> tuple[int, int]:
         """Ports of `source` on two ways to `target` that share no link in one direction (`detours.py`); the same one over a bridge.
@@ -157,4 +135,4 @@ class Topology:
         Raises:
             KeyError: there is no way.
         """
-        return self._detours(target)[source]
+        return self.graph.detours(target)[source]
