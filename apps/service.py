@@ -83,7 +83,8 @@ class RunningController:
         changes: list[JsonObject] = []
         for dpid, installed in self.core.installed.items():
             copy = Installed(dict(installed.flows), dict(installed.groups), dict(installed.meters))
-            before = self.core.wanted[dpid].flows
+            planned = self.core.wanted.get(dpid)
+            before = planned.flows if planned else {}
             for decision in reconcile(dpid, copy, plan.for_switch(dpid)):
                 changes.append({"dpid": f"{dpid:016x}", **_change(decision, before)})
         return changes
@@ -98,7 +99,7 @@ class RunningController:
 
     def ready(self) -> bool:
         """Whether a switch is connected and reconciled."""
-        return bool(self.core.installed)
+        return bool(self.core.wanted)
 
     def switches(self) -> Sequence[JsonObject]:
         """Every switch known; `reconciled` once it has what it shall have."""
@@ -106,7 +107,7 @@ class RunningController:
             {
                 "dpid": f"{switch.dpid:016x}",
                 "connected": switch.connected,
-                "reconciled": switch.dpid in self.core.installed,
+                "reconciled": switch.dpid in self.core.wanted,
                 "zone": switch.zone,
                 "flows": len(self.core.wanted[switch.dpid].flows) if switch.dpid in self.core.wanted else 0,
                 "refused": self.core.refusals.counts.get(switch.dpid, 0),

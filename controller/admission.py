@@ -23,7 +23,7 @@ from controller.pipeline import (
     Meter,
     Table,
 )
-from controller.topology import Host, Switch
+from controller.topology import Host
 
 
 def always() -> Iterator[FlowEntry]:
@@ -45,9 +45,9 @@ def fabric_port(port_no: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
     yield FlowEntry(Table.ADMISSION, 30, match(in_port=port_no, eth_type=IPV4), Purpose.ADMISSION, goto=Table.ROUTE)
 
 
-def arriving(switch: Switch, port_no: int) -> FlowEntry:
+def arriving(zone: int, port_no: int) -> FlowEntry:
     """At an edge: packets from another switch that have come to the switch they are for, by whichever way."""
-    for_us = match(in_port=port_no, eth_type=IPV4, eth_dst=(edge_mac(switch.zone), EDGE_MASK))
+    for_us = match(in_port=port_no, eth_type=IPV4, eth_dst=(edge_mac(zone), EDGE_MASK))
     return FlowEntry(Table.ADMISSION, 31, for_us, Purpose.ADMISSION, (SetField("reg0", FROM_FABRIC),), goto=Table.TRACK)
 
 

@@ -7,7 +7,8 @@ tracker pins it: a changed group moves new connections only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from controller.flows import (
     IN_PORT,
@@ -45,6 +46,9 @@ class Choice:
     weight: int
 
 
+ANYBODY = Choice(0, 0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A VIP as an edge switch sees it: its choices in order. An empty tuple means nobody can serve it."""
@@ -61,21 +65,30 @@ class Service:
         """The group of this VIP on every switch."""
         return VIP_GROUP | self.number
 
+    @property
+    def as_asked_for(self) -> Service:
+        """What its flow entries follow from: not the shares, and without affinity not who serves, but whether anybody does."""
+        if self.affinity_timeout_s:
+            return replace(self, choices=tuple(replace(choice, weight=0) for choice in self.choices))
+        return replace(self, choices=(ANYBODY,) if self.choices else ())
 
-def pin(zone: int, service: Service, choice: Choice) -> Ct:
-    """Commit a connection to this member."""
-    value = mark(service.number, choice.number, service.redispatch)
-    nat = Nat("dst", choice.address, (choice.port, choice.port))
+
+@lru_cache(maxsize=1 << 18)
+def _pin(zone: int, value: int, address: int, port: int) -> Ct:
+    nat = Nat("dst", address, (port, port))
     return Ct(zone, Table.ROUTE, commit=True, nat=nat, mark=(value, MARK_ALL))
 
 
-def group(zone: int, service: Service) -> GroupEntry:
-    """The select group; a member of weight 0 has no bucket."""
-    return GroupEntry(
-        service.group_id,
-        "select",
-        tuple(Bucket(_give(zone, service, choice), choice.weight) for choice in service.choices),
-    )
+def pin(zone: int, service: Service, choice: Choice) -> Ct:
+    """Commit a connection to this member."""
+    return _pin(zone, mark(service.number, choice.number, service.redispatch), choice.address, choice.port)
+
+
+def groups(zone: int, service: Service) -> Iterator[GroupEntry]:
+    """The VIP's select group, when anybody serves it; a member of weight 0 has no bucket."""
+    if service.choices:
+        buckets = tuple(Bucket(_give(zone, service, choice), choice.weight) for choice in service.choices)
+        yield GroupEntry(service.group_id, "select", buckets)
 
 
 def _give(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
@@ -102,19 +115,17 @@ def affinities(vip: int) -> tuple[int, int]:
     return affinity_cookie(vip, 0), (1 << 64) - 1 - MEMBER_MASK
 
 
-def entries(zone: int, services: Iterable[Service]) -> Iterator[FlowEntry]:
-    """Tables 4, 8 and 9 of one edge switch."""
-    services = list(services)
-    for service in services:
-        yield from _vip(zone, service)
-    for address in sorted({service.address for service in services}):
+def otherwise(zone: int, addresses: Iterable[int]) -> Iterator[FlowEntry]:
+    """What becomes of everything else that reaches table 4 at an edge switch."""
+    for address in addresses:
         yield _echo(address)
         yield FlowEntry(Table.BALANCE, 90, match(eth_type=IPV4, ipv4_dst=address), Purpose.BALANCE)
     commit = Ct(zone, commit=True, mark=(KNOWN, KNOWN))
     yield FlowEntry(Table.BALANCE, 10, match(eth_type=IPV4), Purpose.BALANCE, (commit,), goto=Table.ROUTE)
 
 
-def _vip(zone: int, service: Service) -> Iterator[FlowEntry]:
+def to_vip(zone: int, service: Service) -> Iterator[FlowEntry]:
+    """Tables 4 and 9: what becomes of a new connection to a VIP."""
     to_vip = match(eth_type=IPV4, ip_proto=TCP, ipv4_dst=service.address, tcp_dst=service.port)
     if not service.choices:
         # Nobody left: the controller refuses the SYN, as a host without a listener would, rather than let the client hang.

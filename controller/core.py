@@ -11,7 +11,15 @@ from collections.abc import Callable
 
 from controller import balance, firewall, mirror, tracking
 from controller.counting import Counters
-from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RequestCounters, SendPacket
+from controller.decisions import (
+    Announce,
+    Decision,
+    InstallFlow,
+    RemoveFlow,
+    RequestCounters,
+    SendPacket,
+    SwitchDecision,
+)  # fmt: skip
 from controller.diagnosis.archive import Archive
 from controller.diagnosis.investigation import Investigation
 from controller.diagnosis.model import Model
@@ -37,13 +45,14 @@ from controller.events import (
 )  # fmt: skip
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.numbering import Numbering
+from controller.parts import Parts, Planned
 from controller.paths import Paths
 from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
 from controller.policy import AutomationMode, Policy, Rule
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
-from controller.reconcile import NOT_RECONCILED, Installed, Wanted, reconcile
+from controller.reconcile import NOT_RECONCILED, Installed, Slot, Wanted, reconcile, reconcile_parts
 from controller.refusals import Refusals
 from controller.rejection import reject
 from controller.resets import Resets
@@ -59,6 +68,8 @@ ATTENTIVE_S = 60.0
 COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS, Table.BALANCE)
 GRACE_S = 60
 """How long a switch that came back empty picks up connections it no longer knows."""
+REPLAN_SPACING_S, SMALL_FABRIC = 1e-3, 16
+"""A large fabric that changes all the time is planned anew at most once in so long per switch above so many."""
 MAX_ZONE = 0x7FFF
 DISCOVERY_GRACE_S = SETTLE_S + 0.2
 """A switch that already forwards for us is not touched for this long: first find out what is around it."""
@@ -91,11 +102,13 @@ class Core:
         self.refusals = Refusals()
         self.policy = policy or Policy()
         self.installed: dict[int, Installed] = {}
-        self.wanted: dict[int, Wanted] = {}
+        self.wanted: dict[int, Planned] = {}
+        self._parts = Parts()
         self._stale: set[int] = set()
         """Switches for which something changed beside the members' shares."""
-        self._members_moved = False
-        self._fixed: dict[int, Wanted] = {}
+        self._replanned = float("-inf")
+        self._at_once = False
+        self._links_changed = False
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
@@ -123,21 +136,15 @@ class Core:
         decisions = self._handlers[type(event)](event, now)
         if self.discovery.topology_changed or self.discovery.hosts_changed:
             self._stale.update(self.installed)
-            if self.discovery.topology_changed:
-                self.telemetry.topology_changed()
-                decisions = decisions + self._find_members(now)
+            self._links_changed |= self.discovery.topology_changed
             self.discovery.topology_changed = self.discovery.hosts_changed = False
-            self.services.pools.touch()
         for member, reason in self.reaction.ejected:
             self.remedies.note_ejection(member, reason, now)
         self.reaction.ejected.clear()
         if self.quarantine.changed or self.paths.changed:
             self.quarantine.changed = self.paths.changed = False
-            self._stale.update(self.installed)
-        self._members_moved |= self.services.changed(now)
-        after = self._after + self.discovery.answers + self.reaction.barriers()
-        self._after, self.discovery.answers = [], []
-        return decisions + self._bring_up_to_date(now) + after
+            self._replan_at_once()
+        return decisions + self._bring_up_to_date(now) + self._what_comes_after()
 
     def next_deadline(self, now: float) -> float:
         """When `Tick` is due at the latest."""
@@ -153,6 +160,8 @@ class Core:
         ]
         due += [when for when in (self.quarantine.next_deadline(), self.refusals.next_deadline()) if when is not None]
         due += [when for when, _ in self._arriving.values()]
+        if self._stale:
+            due.append(self._replan_due())
         if self.installed and self.holding:
             due.append(self._next_hold)
         return max(now, min(due))
@@ -181,7 +190,7 @@ class Core:
         named = Named.by(event.policy)
         self.counters.keep_only(named.knows)
         self.tally.keep_only(named)
-        self._stale.update(self.installed)
+        self._replan_at_once()
         hold = self._renew_hold(now) if self.holding else self._release_hold()
         return [*recorded, *self._find_members(now), *hold, *forgotten]
 
@@ -207,8 +216,9 @@ class Core:
         self.installed[dpid] = installed
         self._attentive_until = now + ATTENTIVE_S
         self._stale.add(dpid)
+        self._links_changed = True
         self._after += self._hold_at(dpid) if self.holding else []
-        return self._find_members(now)
+        return []
 
     def _pick_up(self, dpid: int, zone: int, now: float) -> list[Decision]:
         """A switch that has no entry of ours has no connections either: for a while, unknown ones are taken up."""
@@ -228,6 +238,7 @@ class Core:
 
     def _forget_installed(self, dpid: int) -> None:
         self.installed.pop(dpid, None)
+        self.wanted.pop(dpid, None)
         self._arriving.pop(dpid, None)
         self._stale.discard(dpid)
 
@@ -245,6 +256,7 @@ class Core:
         """Only what the switch says it has counts: the difference is sent again."""
         if event.dpid in self.installed:
             self.installed[event.dpid] = _installed(event)
+            self.wanted.pop(event.dpid, None)
             self._stale.add(event.dpid)
         return []
 
@@ -291,7 +303,7 @@ class Core:
     def _rule_of(self, event: PacketSeen) -> str | None:
         """The rule whose entry sent the packet up; None when it was no rule."""
         wanted = self.wanted.get(event.dpid)
-        entry = wanted.flows.get(event.cookie) if wanted else None
+        entry = wanted.entry(event.cookie) if wanted else None
         return entry.counts[1] if entry is not None and entry.counts and entry.counts[0] == "rule" else None
 
     # --- time ------------------------------------------------------------------------------------------------------------------
@@ -322,7 +334,7 @@ class Core:
         active = firewall.active_rules(self.policy.firewall, now)
         if active != self._active_rules:
             self._active_rules = active
-            self._stale.update(self.installed)
+            self._replan_at_once()
 
     @property
     def holding(self) -> bool:
@@ -356,11 +368,7 @@ class Core:
     def _on_counted(self, event: FlowCounted, now: float) -> list[Decision]:
         wanted = self.wanted.get(event.dpid)
         if wanted is not None:
-            meaning = {
-                cookie: _placed(entry.counts, event.dpid)
-                for cookie, entry in wanted.flows.items()
-                if entry.counts is not None
-            }
+            meaning = {cookie: _placed(counts, event.dpid) for cookie, counts in wanted.meaning().items()}
             self.counters.take(event, meaning, now)
             self.investigation.on_counted(now)
         return []
@@ -370,7 +378,6 @@ class Core:
     def plan(self, now: float, policy: Policy | None = None) -> Plan:
         """The plan of this moment; with another `policy`, what would be planned with that."""
         source = self.services.preview(policy, now) if policy else self.services
-        settled = {dpid: self.topology.host_ports(dpid, now, SETTLE_S) for dpid in self.topology.switches}
         return Plan(
             topology=self.topology,
             paths=self.paths,
@@ -379,27 +386,65 @@ class Core:
             probed=source.probed(),
             hairpins=source.hairpins(),
             cut=source.cut(now),
-            settled_ports=settled,
+            now=now,
+            settle_s=SETTLE_S,
             quarantine=self.quarantine,
             firewall=(policy or self.policy).firewall,
             rules=firewall.active_rules((policy or self.policy).firewall, now),
+            known=self._parts.copy() if policy else self._parts,
         )
+
+    def _replan_at_once(self) -> None:
+        self._stale.update(self.installed)
+        self._at_once = True
+
+    def _replan_due(self) -> float:
+        """When what has changed in the fabric is acted on: at once, but in a large fabric not again for each of many changes."""
+        return self._replanned + REPLAN_SPACING_S * max(0, len(self.installed) - SMALL_FABRIC)
 
     def _bring_up_to_date(self, now: float) -> list[Decision]:
         """Reconcile the switches that something changed for."""
-        due = self._stale | (self.installed.keys() if self._members_moved else set())
-        if not due:
+        replanned = sorted(self._stale) if self._at_once or now >= self._replan_due() else []
+        if replanned:
+            self._follow_fabric(now)
+            self._stale.clear()
+            self._replanned, self._at_once = now, False
+        moved = self.services.moved(now)
+        if not replanned and moved is None:
             return []
         plan = self.plan(now)
         decisions: list[Decision] = []
-        for dpid in sorted(due):
-            if dpid in self._stale:
-                self._fixed[dpid] = plan.fixed(dpid)
-            wanted = self.wanted[dpid] = self._fixed[dpid].with_also(plan.moving(dpid))
-            decisions += reconcile(dpid, self.installed[dpid], wanted)
-        self._stale.clear()
-        self._members_moved = False
+        for dpid in replanned:
+            decisions += self._reconcile(dpid, plan.parts(dpid))
+        if moved is not None:
+            others = self.wanted.keys() - set(replanned)
+            for dpid in sorted(others.intersection(self._edges())):
+                decisions += self._reconcile(dpid, self.wanted[dpid].parts | plan.moving(dpid, moved.services))
         return decisions
+
+    def _follow_fabric(self, now: float) -> None:
+        """Members are elsewhere, or somewhere at last; links are measured and members looked for where the fabric has become another."""
+        self.services.pools.touch()
+        if self._links_changed:
+            self._links_changed = False
+            self.telemetry.topology_changed()
+            self._after += self._find_members(now)
+
+    def _reconcile(self, dpid: int, parts: dict[Slot, Wanted]) -> list[SwitchDecision]:
+        before = self.wanted.get(dpid)
+        planned = self.wanted[dpid] = Planned(parts)
+        if before is None:
+            return reconcile(dpid, self.installed[dpid], planned.together())
+        return reconcile_parts(dpid, self.installed[dpid], before.parts, parts)
+
+    def _what_comes_after(self) -> list[Decision]:
+        """What relies on the switches being up to date, when they are."""
+        barriers = self.reaction.barriers()
+        if self._stale:
+            return barriers
+        after = self._after + self.discovery.answers + barriers
+        self._after, self.discovery.answers = [], []
+        return after
 
 
 def _placed(counts: tuple[str, ...], dpid: int) -> tuple[str, ...]:

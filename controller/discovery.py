@@ -10,16 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controller import frames
+from controller.beacons import Beacons
 from controller.decisions import Announce, Decision, Persist, SendPacket
 from controller.events import Port, PortChanged, SwitchConnected
 from controller.flows import TO_TABLE, Output
+from controller.schedule import Schedule
 from controller.topology import MAX_HOSTS_PER_PORT, Endpoint, Host, Switch, Topology
 
 SETTLE_S = 0.6
-LLDP_INTERVAL_S = 5.0
-LLDP_FAST_S = 0.2
-LLDP_FAST_COUNT = 4
-LINK_TIMEOUT_S = 3.2 * LLDP_INTERVAL_S
+LONGEST_WAIT_S = 5.0
 QUESTION_INTERVAL_S = 1.0
 MAX_QUESTIONS = 1024
 MOVE_ANSWER_S = 1.0
@@ -47,14 +46,16 @@ class Discovery:
     """Addresses that no host may have: those of VIPs, and the one that own probes come from."""
     answers: list[Decision] = field(default_factory=list)
     """What may go out once the flows to the hosts just learnt are in force."""
-    _settling: dict[Endpoint, float] = field(default_factory=dict)
-    _next_lldp: dict[Endpoint, float] = field(default_factory=dict)
-    _lldp_sent: dict[Endpoint, int] = field(default_factory=dict)
+    beacons: Beacons = field(init=False)
+    _settling: Schedule[Endpoint] = field(default_factory=Schedule)
     _asked: dict[int, float] = field(default_factory=dict)
     _waiting: dict[int, dict[int, Host]] = field(default_factory=dict)
     _moves: dict[int, _Move] = field(default_factory=dict)
     _allowances: dict[Endpoint, tuple[float, float]] = field(default_factory=dict)
     """(addresses a port may teach now, as of when); a port that taught nothing lately may teach a burst."""
+
+    def __post_init__(self) -> None:
+        self.beacons = Beacons(self.topology, self.lldp_key)
 
     def restore(self, hosts: dict[str, object], links: dict[str, object], zones: dict[str, object], now: float) -> None:
         """What the last run knew. Links must show themselves again within their timeout; hosts are believed until they move."""
@@ -68,7 +69,9 @@ class Discovery:
                 and int(far[0]) in self.topology.switches
                 and int(dpid, 16) in self.topology.switches
             ):
-                self.topology.links[int(dpid, 16), int(port_no)] = int(far[0]), int(far[1])
+                near = int(dpid, 16), int(port_no)
+                self.topology.links[near] = int(far[0]), int(far[1])
+                self.beacons.watch(near, now)
         for name, place in hosts.items():
             if isinstance(place, list) and int(place[1]) in self.topology.switches:
                 host = Host(int(name, 16), int(place[0]), int(place[1]), int(place[2]))
@@ -87,7 +90,16 @@ class Discovery:
         gone = known - {port.port_no for port in event.ports}
         dropped = [decision for number in sorted(gone) for decision in self._drop_port(switch, number)]
         self._changed_links()
-        return dropped + self.send_lldp(now, only=event.dpid)
+        self._believe_links_of(switch, now)
+        return dropped + [sent for number in switch.ports for sent in self.beacons.at_once((switch.dpid, number), now)]
+
+    def _believe_links_of(self, switch: Switch, now: float) -> None:
+        """What nobody asked for while the switch was away could not come across."""
+        for number in switch.ports:
+            near = switch.dpid, number
+            far = self.topology.links.get(near)
+            if far is not None:
+                self.topology.crossed[near] = self.topology.crossed[far] = now
 
     def on_port(self, event: PortChanged, now: float) -> list[Decision]:
         """A port changed: its links go down with it, and come back by LLDP."""
@@ -100,22 +112,21 @@ class Discovery:
         else:
             self._set_port(switch, event.port, now)
         self._changed_links()
-        return dropped + self.send_lldp(now, only=event.dpid)
+        return dropped + self.beacons.on_tick(now)
 
     def _set_port(self, switch: Switch, port: Port, now: float) -> None:
         before = switch.ports.get(port.port_no)
         switch.ports[port.port_no] = port
         if port.up and (before is None or not before.up):
             switch.up_since[port.port_no] = now
-            self._settling[switch.dpid, port.port_no] = now + SETTLE_S
-            self._lldp_sent[switch.dpid, port.port_no] = 0
-            self._next_lldp[switch.dpid, port.port_no] = now
+            self._settling.set((switch.dpid, port.port_no), now + SETTLE_S)
+            self.beacons.begin((switch.dpid, port.port_no), now)
 
     def _drop_port(self, switch: Switch, number: int) -> list[Decision]:
         switch.ports.pop(number, None)
         endpoint = switch.dpid, number
-        for known in (self._next_lldp, self._lldp_sent, self._settling):
-            known.pop(endpoint, None)
+        self._settling.discard(endpoint)
+        self.beacons.end(endpoint)
         return self._forget_link(endpoint)
 
     def _changed_links(self) -> None:
@@ -123,21 +134,6 @@ class Discovery:
         self.topology_changed = True
 
     # --- links -----------------------------------------------------------------------------------------------------------------
-
-    def send_lldp(self, now: float, only: int | None = None) -> list[Decision]:
-        """The LLDP frames that are due: often just after a port came up, then every `LLDP_INTERVAL_S`."""
-        sent: list[Decision] = []
-        for endpoint, due in self._next_lldp.items():
-            dpid, number = endpoint
-            if due > now or not self._sends_lldp(endpoint) or (only is not None and dpid != only):
-                continue
-            count = self._lldp_sent[endpoint] = self._lldp_sent.get(endpoint, 0) + 1
-            self._next_lldp[endpoint] = now + (LLDP_FAST_S if count < LLDP_FAST_COUNT else LLDP_INTERVAL_S)
-            sent.append(SendPacket(dpid, frames.lldp(self.lldp_key, dpid, number), (Output(number),)))
-        return sent
-
-    def _sends_lldp(self, endpoint: Endpoint) -> bool:
-        return self.topology.switches[endpoint[0]].connected and self.topology.port_is_up(endpoint)
 
     def on_lldp(self, dpid: int, in_port: int, frame: bytes, now: float) -> list[Decision]:
         """A link is where a frame of ours came back in. One that is not signed by us says nothing."""
@@ -154,13 +150,13 @@ class Discovery:
         if self.topology.links.get(source) == here:
             return []
         self.topology.links[source] = here
+        self.beacons.watch(source, now)
         self._changed_links()
         self._forget_hosts(host for host in self.topology.hosts.values() if host.endpoint in (source, here))
         decisions: list[Decision] = [_link_record(source, here)]
         if here not in self.topology.links:
             # Ask at once for the other direction: a link is used when both are known.
-            self._next_lldp[here] = now
-            decisions += self.send_lldp(now, only=dpid)
+            decisions += self.beacons.at_once(here, now)
         return decisions
 
     def _forget_link(self, endpoint: Endpoint) -> list[Decision]:
@@ -170,17 +166,6 @@ class Discovery:
             return []
         self._changed_links()
         return [_link_record(endpoint, None)]
-
-    def _expire_links(self, now: float) -> list[Decision]:
-        """Links that nothing of ours crosses any more. A switch that is away is not asked, so its links are kept: it still forwards."""
-        gone: list[Decision] = []
-        for source, here in list(self.topology.links.items()):
-            both = self.topology.switches[source[0]].connected and self.topology.switches[here[0]].connected
-            if not both:
-                self.topology.crossed[source] = now
-            elif now - self.topology.crossed.setdefault(source, now) > LINK_TIMEOUT_S:
-                gone += self._forget_link(source)
-        return gone
 
     # --- hosts -----------------------------------------------------------------------------------------------------------------
 
@@ -308,18 +293,15 @@ class Discovery:
 
     def on_tick(self, now: float) -> list[Decision]:
         """What is due: LLDP, links that went silent, moves that nobody disputed."""
-        settled = [endpoint for endpoint, deadline in self._settling.items() if now >= deadline]
-        for endpoint in settled:
-            del self._settling[endpoint]
+        if self._settling.pop_due(now):
             self.topology_changed = True
-        return self.send_lldp(now) + self._expire_links(now) + self._finish_moves(now)
+        silent = [gone for near in self.beacons.silent(now) for gone in self._forget_link(near)]
+        return self.beacons.on_tick(now) + silent + self._finish_moves(now)
 
     def next_deadline(self, now: float) -> float:
         """When `on_tick` has something to do next."""
-        due = [now + LLDP_INTERVAL_S, *self._settling.values(), *(move.deadline for move in self._moves.values())]
-        # A port that is down sends nothing, so it is not waited for either.
-        due += [when for endpoint, when in self._next_lldp.items() if self._sends_lldp(endpoint)]
-        return max(now, min(due))
+        due = [now + LONGEST_WAIT_S, self.beacons.next_deadline(), self._settling.next()]
+        return max(now, min([*due, *(move.deadline for move in self._moves.values())]))
 
 
 def _is_host_address(host: Host) -> bool:

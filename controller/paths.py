@@ -26,6 +26,11 @@ class Paths:
     _weights: dict[Endpoint, int] = field(default_factory=dict)
     _next_step: dict[Endpoint, float] = field(default_factory=dict)
 
+    @property
+    def weights(self) -> dict[Endpoint, int]:
+        """The links that have less than the full weight, with theirs."""
+        return dict(self._weights)
+
     def weight(self, near: Endpoint) -> int:
         """A link's own weight."""
         return self._weights.get(near, FULL)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
-from controller import admission, balance, firewall, mirror, tracking
+from controller import admission, balance, firewall, mirror, routes, tracking
 from controller.balance import Service
-from controller.flows import MeterEntry
+from controller.flows import FlowEntry, MeterEntry
 from controller.mirror import Pinned
+from controller.parts import Content, Parts, Planned, part_of
 from controller.paths import Paths
 from controller.pipeline import METER_RATES
 from controller.policy import Firewall, Rule
 from controller.quarantine import Quarantine
-from controller.reconcile import Wanted
-from controller.routes import Routes
+from controller.reconcile import Slot, Wanted
 from controller.services import Hairpin, Probed
 from controller.topology import Host, Topology
 
+OfMember = TypeVar("OfMember", Probed, Hairpin)
 METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items())
 
 
@@ -34,74 +36,139 @@ class Plan:
     hairpins: list[Hairpin]
     cut: list[int]
     """Numbers of members whose open connections are being ended."""
-    settled_ports: dict[int, list[int]]
-    """Host ports by switch."""
+    now: float
+    settle_s: float
+    """How long a port that came up is nobody's yet."""
     quarantine: Quarantine
     firewall: Firewall
     rules: tuple[Rule, ...]
     """The rules whose schedule lets them apply."""
-
-    @cached_property
-    def vip_addresses(self) -> list[int]:
-        """Every address a VIP has, once."""
-        return sorted({service.address for service in self.services})
+    known: Parts = field(default_factory=Parts)
+    """Parts that were computed before."""
 
     def for_switch(self, dpid: int) -> Wanted:
         """Everything the switch shall have."""
-        return self.fixed(dpid).with_also(self.moving(dpid))
+        return Planned(self.parts(dpid)).together()
 
-    def fixed(self, dpid: int) -> Wanted:
-        """What follows from the fabric and the policy: dear to compute, and seldom anew."""
-        wanted = Wanted()
-        wanted.meters = {meter.meter_id: meter for meter in METERS}
-        self._admission(wanted, dpid)
-        routes = Routes(self.paths, dpid)
-        wanted.add(routes.entries())
-        wanted.add_groups(routes.groups())
-        if self.settled_ports[dpid]:
-            self._edge(wanted, dpid, routes)
-        return wanted
-
-    def moving(self, dpid: int) -> Wanted:
-        """What follows from how the members do: it changes within milliseconds of a reset."""
-        wanted = Wanted()
-        if self.settled_ports[dpid]:
-            zone = self.topology.switches[dpid].zone
-            wanted.add(tracking.end_connections(self.cut))
-            wanted.add(balance.entries(zone, self.services))
-            wanted.add_groups(balance.group(zone, service) for service in self.services if service.choices)
-        return wanted
-
-    def _admission(self, wanted: Wanted, dpid: int) -> None:
-        wanted.add(admission.always())
+    def parts(self, dpid: int) -> dict[Slot, Wanted]:
+        """Everything the switch shall have, part by part."""
+        ways = self._ways(dpid)
+        settled = self.topology.host_ports(dpid, self.now, self.settle_s)
+        parts: dict[Slot, Wanted] = {("always",): self.known.of(("always",), _always)}
         for port_no in self.topology.fabric_ports(dpid):
-            wanted.add(admission.fabric_port(port_no, self.vip_addresses))
-        for port_no in self.settled_ports[dpid]:
-            wanted.add(admission.host_port(port_no))
+            slot = "fabric port", port_no
+            parts[slot] = self.known.of(slot, admission.fabric_port, port_no, self.vip_addresses)
+        for port_no in settled:
+            parts["host port", port_no] = self.known.of(("host port", port_no), admission.host_port, port_no)
+        for edge, way in ways.items():
+            parts["way", edge] = routes.towards(way)
+        if settled:
+            parts |= self._edge(dpid)
+            parts |= ((("remote", edge), self._remotes[edge]) for edge in ways)
+            parts |= self.moving(dpid, self.services)
+        return parts
 
-    def _edge(self, wanted: Wanted, dpid: int, routes: Routes) -> None:
-        switch = self.topology.switches[dpid]
-        local = self.topology.hosts_at(dpid)
-        wanted.add(admission.arriving(switch, port_no) for port_no in self.topology.fabric_ports(dpid))
-        for host in local:
-            wanted.add(admission.attached(host))
-        wanted.add(self.quarantine.flows(local))
+    def moving(self, dpid: int, services: Iterable[Service]) -> dict[Slot, Wanted]:
+        """What follows from how the members of these VIPs do: it changes within milliseconds of a reset."""
+        zone, of = self.topology.switches[dpid].zone, self.known.of
+        parts: dict[Slot, Wanted] = {("cut",): of(("cut",), tracking.end_connections, self.cut)}
+        for service in services:
+            number = service.number
+            parts["vip", number] = of(("vip", number, dpid), balance.to_vip, zone, service.as_asked_for)
+            parts["group", number] = of(("group", number, dpid), balance.groups, zone, service)
+        return parts
+
+    # --- what parts follow from ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def vip_addresses(self) -> tuple[int, ...]:
+        """Every address a VIP has, once."""
+        return tuple(sorted({service.address for service in self.services}))
+
+    def _ways(self, dpid: int) -> dict[int, routes.Ways]:
+        known_by = self.topology.version, self.topology.edges(), self.paths.weights
+        return self.known.value(("ways", dpid), lambda *_: routes.ways(self.paths, dpid), *known_by)
+
+    @cached_property
+    def _remotes(self) -> dict[int, Wanted]:
+        """The way to the hosts of each edge, from all others."""
+        zones = {edge: self.topology.switches[edge].zone for edge in self.topology.edges()}
+        return {
+            edge: self.known.of(("remote", edge), routes.remote, zone, self.topology.hosts_at(edge))
+            for edge, zone in zones.items()
+        }
+
+    @cached_property
+    def _neighbours(self) -> dict[Slot, Wanted]:
+        """Answers to ARP, by where the hosts are."""
         ours = sorted({*self.vip_addresses, *(one.source for one in self.probed)})
-        wanted.add(admission.neighbours(ours, self._others(self.topology.hosts.values())))
-        wanted.add([tracking.track(switch.zone)])
-        wanted.add(tracking.admit(switch.zone, self.vip_addresses))
-        wanted.add(firewall.entries(self.firewall, self.rules))
-        wanted.meters |= {meter.meter_id: meter for meter in firewall.meters(self.rules)}
-        wanted.add(mirror.watch(switch.zone, self.pairs))
-        self._members(wanted, {host.ip: host for host in local}, routes)
+        answers: dict[Slot, Wanted] = {("ours",): self.known.of(("ours",), admission.neighbours, ours, ())}
+        taken = frozenset(self.vip_addresses)
+        for edge in self.topology.edges():
+            others = [host for host in self.topology.hosts_at(edge) if host.ip not in taken]
+            slot = "neighbours", edge
+            answers[slot] = self.known.of(slot, admission.neighbours, (), others)
+        return answers
 
-    def _others(self, hosts: Iterable[Host]) -> list[Host]:
-        return [host for host in hosts if host.ip not in self.vip_addresses]
+    @cached_property
+    def _probed_by_member(self) -> dict[int, list[Probed]]:
+        return _by_member(self.probed)
 
-    def _members(self, wanted: Wanted, local: dict[int, Host], routes: Routes) -> None:
-        wanted.add(
-            admission.probe_answers(local[one.member], one.port, one.source) for one in self.probed if one.member in local
-        )
-        for way in self.hairpins:
-            if way.member in local:
-                wanted.add(routes.hairpin(local[way.member], way.port, way.vip_address, way.vip))
+    @cached_property
+    def _hairpins_by_member(self) -> dict[int, list[Hairpin]]:
+        return _by_member(self.hairpins)
+
+    # --- parts -----------------------------------------------------------------------------------------------------------------
+
+    def _edge(self, dpid: int) -> dict[Slot, Wanted]:
+        zone, of = self.topology.switches[dpid].zone, self.known.of
+        local = self.topology.hosts_at(dpid)
+        ports = self.topology.fabric_ports(dpid)
+        probed = [one for host in local for one in self._probed_by_member.get(host.ip, ())]
+        hairpins = [one for host in local for one in self._hairpins_by_member.get(host.ip, ())]
+        quarantined = part_of(self.quarantine.flows(local))
+        return {
+            **self._neighbours,
+            ("attached",): of(("attached", dpid), _attached, zone, ports, local),
+            ("quarantine",): self.known.same(("quarantine", dpid), quarantined),
+            ("judged",): of(("judged", dpid), _judged, zone, self.vip_addresses, self.firewall, self.rules),
+            ("watched",): of(("watched", dpid), mirror.watch, zone, self.pairs),
+            ("members",): of(("members", dpid), _members, zone, local, probed, hairpins),
+            ("balance",): of(("balance", dpid), balance.otherwise, zone, self.vip_addresses),
+        }
+
+
+def _by_member(those: Iterable[OfMember]) -> dict[int, list[OfMember]]:
+    by_member: dict[int, list[OfMember]] = {}
+    for one in those:
+        by_member.setdefault(one.member, []).append(one)
+    return by_member
+
+
+def _always() -> Content:
+    return [*METERS, *admission.always()]
+
+
+def _attached(zone: int, fabric_ports: Iterable[int], local: Iterable[Host]) -> Iterator[FlowEntry]:
+    for port_no in fabric_ports:
+        yield admission.arriving(zone, port_no)
+    for host in local:
+        yield from admission.attached(host)
+        yield from routes.local(host)
+
+
+def _judged(zone: int, vips: tuple[int, ...], judge: Firewall, rules: tuple[Rule, ...]) -> Content:
+    yield tracking.track(zone)
+    yield from tracking.admit(zone, vips)
+    yield from firewall.entries(judge, rules)
+    yield from firewall.meters(rules)
+
+
+def _members(
+    zone: int, local: Iterable[Host], probed: Iterable[Probed], hairpins: Iterable[Hairpin]
+) -> Iterator[FlowEntry]:
+    hosts = {host.ip: host for host in local}
+    for one in probed:
+        yield admission.probe_answers(hosts[one.member], one.port, one.source)
+    for way in hairpins:
+        yield from routes.hairpin(zone, hosts[way.member], way.port, way.vip_address, way.vip)

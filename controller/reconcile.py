@@ -5,12 +5,15 @@ Order matters to packets on the way: what is referred to comes first (meters, gr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup, SetMeter, SwitchDecision
 from controller.flows import FlowEntry, GroupEntry, MeterEntry, Purpose, purpose_of
 from controller.pipeline import check
+
+Slot = tuple[str | int, ...]
+"""The name of a part of what a switch shall have."""
 
 NOT_RECONCILED = frozenset({Purpose.AFFINITY, Purpose.HELD})
 """Entries that switches learn themselves or that expire by themselves."""
@@ -33,51 +36,83 @@ class Wanted:
     flows: dict[int, FlowEntry] = field(default_factory=dict)
     groups: dict[int, GroupEntry] = field(default_factory=dict)
     meters: dict[int, MeterEntry] = field(default_factory=dict)
+    meaning: dict[int, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """What the entries that count something count, by cookie."""
 
     def add(self, entries: Iterable[FlowEntry]) -> None:
         """Want these entries; one that breaks the pipeline raises PipelineError."""
         for entry in entries:
             check(entry)
             self.flows[entry.cookie] = entry
+            if entry.counts is not None:
+                self.meaning[entry.cookie] = entry.counts
 
     def add_groups(self, groups: Iterable[GroupEntry]) -> None:
         """Want these groups."""
         self.groups.update((group.group_id, group) for group in groups)
 
-    def with_also(self, other: Wanted) -> Wanted:
-        """Both together, as a new one."""
-        return Wanted({**self.flows, **other.flows}, {**self.groups, **other.groups}, {**self.meters, **other.meters})
+    def add_meters(self, meters: Iterable[MeterEntry]) -> None:
+        """Want these meters."""
+        self.meters.update((meter.meter_id, meter) for meter in meters)
+
+    @classmethod
+    def together(cls, parts: Iterable[Wanted]) -> Wanted:
+        """All of them, as a new one."""
+        whole = cls()
+        for part in parts:
+            whole.flows.update(part.flows)
+            whole.groups.update(part.groups)
+            whole.meters.update(part.meters)
+            whole.meaning.update(part.meaning)
+        return whole
 
 
 def reconcile(dpid: int, installed: Installed, wanted: Wanted) -> list[SwitchDecision]:
     """The decisions that turn `installed` into `wanted`; `installed` is updated as if they had been carried out."""
-    decisions: list[SwitchDecision] = []
+    gone_groups = [group_id for group_id in installed.groups if group_id not in wanted.groups]
+    gone = [
+        cookie for cookie in installed.flows if cookie not in wanted.flows and purpose_of(cookie) not in NOT_RECONCILED
+    ]
+    return [*_additions(dpid, installed, wanted), *_removals(dpid, installed, gone, gone_groups)]
+
+
+def reconcile_parts(
+    dpid: int, installed: Installed, before: Mapping[Slot, Wanted], after: Mapping[Slot, Wanted]
+) -> list[SwitchDecision]:
+    """The same for a switch that was reconciled with `before`: what is in both, as the same object, is not looked at."""
+    dropped = [part for slot, part in before.items() if after.get(slot) is not part]
+    taken = Wanted.together(part for slot, part in after.items() if before.get(slot) is not part)
+    gone = {cookie for part in dropped for cookie in part.flows if cookie not in taken.flows}
+    gone_groups = {group_id for part in dropped for group_id in part.groups if group_id not in taken.groups}
+    if gone or gone_groups:
+        # The same may be wanted by a part that stays.
+        for part in after.values():
+            gone -= part.flows.keys()
+            gone_groups -= part.groups.keys()
+    return [*_additions(dpid, installed, taken), *_removals(dpid, installed, sorted(gone), sorted(gone_groups))]
+
+
+def _additions(dpid: int, installed: Installed, wanted: Wanted) -> Iterator[SwitchDecision]:
     for meter_id, meter in wanted.meters.items():
         if installed.meters.get(meter_id) != meter:
-            decisions.append(SetMeter(dpid, meter, exists=meter_id in installed.meters))
+            yield SetMeter(dpid, meter, exists=meter_id in installed.meters)
             installed.meters[meter_id] = meter
     for group_id, group in wanted.groups.items():
         if installed.groups.get(group_id) != group:
-            decisions.append(SetGroup(dpid, group, exists=group_id in installed.groups))
+            yield SetGroup(dpid, group, exists=group_id in installed.groups)
             installed.groups[group_id] = group
-    decisions += _flows(dpid, installed, wanted)
-    for group_id in [group_id for group_id in installed.groups if group_id not in wanted.groups]:
-        decisions.append(RemoveGroup(dpid, group_id))
+    for cookie, entry in wanted.flows.items():
+        if cookie not in installed.flows:
+            yield InstallFlow(dpid, entry)
+            installed.flows[cookie] = entry.table_id
+
+
+def _removals(
+    dpid: int, installed: Installed, cookies: Iterable[int], groups: Iterable[int]
+) -> Iterator[SwitchDecision]:
+    for cookie in cookies:
+        # A removal by cookie cannot hit the entry that replaced it: another content has another cookie.
+        yield RemoveFlow(dpid, cookie, table_id=installed.flows.pop(cookie))
+    for group_id in groups:
+        yield RemoveGroup(dpid, group_id)
         del installed.groups[group_id]
-    return decisions
-
-
-def _flows(dpid: int, installed: Installed, wanted: Wanted) -> list[SwitchDecision]:
-    added = [InstallFlow(dpid, entry) for cookie, entry in wanted.flows.items() if cookie not in installed.flows]
-    gone = [
-        (cookie, table_id)
-        for cookie, table_id in installed.flows.items()
-        if cookie not in wanted.flows and purpose_of(cookie) not in NOT_RECONCILED
-    ]
-    # A removal by cookie cannot hit the entry that replaced it: another content has another cookie.
-    removed = [RemoveFlow(dpid, cookie, table_id=table_id) for cookie, table_id in gone]
-    for decision in added:
-        installed.flows[decision.entry.cookie] = decision.entry.table_id
-    for cookie, _ in gone:
-        del installed.flows[cookie]
-    return [*added, *removed]

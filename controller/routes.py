@@ -10,7 +10,8 @@ Each change of ways takes one from the TTL, so even with several cuts at once no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from controller.flows import (
@@ -29,8 +30,10 @@ from controller.flows import (
     match,
 )
 from controller.frames import CONTROLLER_MAC, edge_mac
+from controller.parts import part_of
 from controller.paths import Paths
 from controller.pipeline import IPV4, KNOWN, TCP, VIP_MASK, VIP_SHIFT, Table
+from controller.reconcile import Wanted
 from controller.topology import Host
 
 SHORTEST, SHORTEST_OR_BACK = 0x2000_0000, 0x3000_0000
@@ -48,11 +51,13 @@ def _group(kind: int, zone: int, detour: int = 0) -> int:
     return kind | detour << 16 | zone
 
 
-class _Ways(NamedTuple):
+class Ways(NamedTuple):
     """How a switch reaches another: by which ports shortest, and by which on detours 1 and 2 (the same port: no way round)."""
 
     zone: int
-    shortest: list[int]
+    shortest: tuple[int, ...]
+    shares: tuple[int, ...]
+    """Of the shortest, in their order."""
     detours: tuple[int, int]
 
     def round(self, port_no: int) -> tuple[int, int] | None:
@@ -84,82 +89,84 @@ def _onward(eth_dst: int, *actions: Action, in_port: int | None = None) -> FlowE
     return FlowEntry(Table.ROUTE, 60, fields, Purpose.ROUTE, actions)
 
 
-class Routes:
-    """The route table's entries and groups of one switch."""
+def ways(paths: Paths, dpid: int) -> dict[int, Ways]:
+    """How a switch reaches every edge that there is a way to, by the edge's dpid."""
+    topology = paths.topology
+    known: dict[int, Ways] = {}
+    for edge in topology.edges():
+        shortest = topology.next_hops(dpid, edge) if edge != dpid else []
+        if shortest:
+            shares = tuple(paths.shares(dpid, edge, shortest).values())
+            zone = topology.switches[edge].zone
+            known[edge] = Ways(zone, tuple(shortest), shares, topology.detour_ports(dpid, edge))
+    return known
 
-    def __init__(self, paths: Paths, dpid: int) -> None:
-        self.paths = paths
-        self.topology = topology = paths.topology
-        self.switch = topology.switches[dpid]
-        self.ways: dict[int, _Ways] = {}
-        for edge in topology.edges():
-            shortest = topology.next_hops(dpid, edge) if edge != dpid else []
-            if shortest:
-                self.ways[edge] = _Ways(topology.switches[edge].zone, shortest, topology.detour_ports(dpid, edge))
 
-    def groups(self) -> Iterator[GroupEntry]:
-        """Every group the entries below refer to."""
-        for edge, ways in self.ways.items():
-            zone, shortest = ways.zone, ways.shortest
-            if len(shortest) > 1:
-                shares = self.paths.shares(self.switch.dpid, edge, shortest)
-                buckets = (_bucket(port, (Output(port),), share) for port, share in shares.items())
-                yield GroupEntry(_group(SHORTEST, zone), "select", tuple(buckets))
-            else:
-                yield from ways.either(SHORTEST, SHORTEST_OR_BACK, shortest[0])
-            for number, port in enumerate(ways.detours, 1):
-                yield from ways.either(DETOUR, DETOUR_OR_BACK, port, number)
+@lru_cache(maxsize=1 << 16)
+def towards(ways: Ways) -> Wanted:
+    """What a switch needs to send packets on to another: the same wherever the same ports lead there."""
+    return part_of([*_transit(ways), *_groups(ways)])
 
-    def entries(self) -> Iterator[FlowEntry]:
-        """Local hosts, remote hosts and transit."""
-        for host in self.topology.hosts_at(self.switch.dpid):
-            yield from self._local(host)
-        for host in self.topology.hosts.values():
-            ways = self.ways.get(host.dpid)
-            if ways is not None:
-                actions = (SetField("eth_dst", edge_mac(ways.zone)), ToGroup(_group(SHORTEST, ways.zone)))
-                yield FlowEntry(Table.ROUTE, 20, match(eth_type=IPV4, ipv4_dst=host.ip), Purpose.ROUTE, actions)
-        for ways in self.ways.values():
-            yield from self._transit(ways)
 
-    def _transit(self, ways: _Ways) -> Iterator[FlowEntry]:
-        zone, only = ways.zone, ways.shortest[0] if len(ways.shortest) == 1 else None
-        yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST, zone)))
-        for port in ways.shortest:
-            # From a switch that is nearer: one of the two does not know yet how the fabric has changed.
-            if (way := ways.round(port)) is not None:
-                actions = (*ways.onto(way[0]), ToGroup(_group(DETOUR, zone, way[0])))
-                yield _onward(edge_mac(zone), *actions, in_port=port)
-        if only is not None and (way := ways.round(only)) is not None:
-            yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST_OR_BACK, zone)), in_port=way[1])
-        for number, port in enumerate(ways.detours, 1):
-            yield _onward(edge_mac(zone, number), ToGroup(_group(DETOUR, zone, number)))
-            if (way := ways.round(port)) is not None:
-                back = ToGroup(_group(DETOUR_OR_BACK, zone, number))
-                yield _onward(edge_mac(zone, number), back, in_port=way[1])
+def _groups(ways: Ways) -> Iterator[GroupEntry]:
+    """Every group that the entries of these ways refer to."""
+    zone, shortest = ways.zone, ways.shortest
+    if len(shortest) > 1:
+        shares = zip(shortest, ways.shares, strict=True)
+        buckets = (_bucket(port, (Output(port),), share) for port, share in shares)
+        yield GroupEntry(_group(SHORTEST, zone), "select", tuple(buckets))
+    else:
+        yield from ways.either(SHORTEST, SHORTEST_OR_BACK, shortest[0])
+    for number, port in enumerate(ways.detours, 1):
+        yield from ways.either(DETOUR, DETOUR_OR_BACK, port, number)
 
-    def _local(self, host: Host) -> Iterator[FlowEntry]:
-        to_host = match(eth_type=IPV4, ipv4_dst=host.ip)
-        yield FlowEntry(Table.ROUTE, 30, to_host, Purpose.ROUTE, (SetField("eth_dst", host.mac), Output(host.port_no)))
-        # Back out of the port it came in by: a neighbour behind the same port, or the host itself (hairpin).
-        same_port = match(in_port=host.port_no, eth_type=IPV4, ipv4_dst=host.ip)
-        actions = (SetField("eth_dst", host.mac), SetField("eth_src", CONTROLLER_MAC), Output(IN_PORT))
-        yield FlowEntry(Table.ROUTE, 31, same_port, Purpose.ROUTE, actions)
 
-    def hairpin(self, member: Host, port: int, vip_address: int, vip: int) -> Iterator[FlowEntry]:
-        """A member that reached itself by a VIP: its packet gets the VIP for a source, or it would answer itself directly.
+def _transit(ways: Ways) -> Iterator[FlowEntry]:
+    zone, only = ways.zone, ways.shortest[0] if len(ways.shortest) == 1 else None
+    yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST, zone)))
+    for port in ways.shortest:
+        # From a switch that is nearer: one of the two does not know yet how the fabric has changed.
+        if (way := ways.round(port)) is not None:
+            actions = (*ways.onto(way[0]), ToGroup(_group(DETOUR, zone, way[0])))
+            yield _onward(edge_mac(zone), *actions, in_port=port)
+    if only is not None and (way := ways.round(only)) is not None:
+        yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST_OR_BACK, zone)), in_port=way[1])
+    for number, port in enumerate(ways.detours, 1):
+        yield _onward(edge_mac(zone, number), ToGroup(_group(DETOUR, zone, number)))
+        if (way := ways.round(port)) is not None:
+            back = ToGroup(_group(DETOUR_OR_BACK, zone, number))
+            yield _onward(edge_mac(zone, number), back, in_port=way[1])
 
-        The second translation has a zone of its own, and its replies meet it before the first (table 1).
-        """
-        zone = self.switch.zone | HAIRPIN_ZONE
-        pinned = (KNOWN | vip << VIP_SHIFT, KNOWN | VIP_MASK)
-        itself = match(
-            eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port, ct_mark=pinned
-        )
-        source = Ct(zone, Table.ROUTE, commit=True, nat=Nat("src", vip_address, HAIRPIN_PORTS))
-        yield FlowEntry(Table.ROUTE, 90, itself, Purpose.ROUTE, (source,))
-        # A packet that just had a stage bit set has no mark to match any more; its second translation is known by then.
-        later = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port)
-        yield FlowEntry(Table.ROUTE, 80, later, Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),))
-        reply = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, tcp_src=port, ipv4_dst=vip_address)
-        yield FlowEntry(Table.TRACK, 20, reply, Purpose.TRACK, (Ct(zone, Table.TRACK, nat=Nat()),))
+
+def remote(zone: int, hosts: Iterable[Host]) -> Iterator[FlowEntry]:
+    """To the hosts of another switch, with this zone."""
+    actions = (SetField("eth_dst", edge_mac(zone)), ToGroup(_group(SHORTEST, zone)))
+    for host in hosts:
+        yield FlowEntry(Table.ROUTE, 20, match(eth_type=IPV4, ipv4_dst=host.ip), Purpose.ROUTE, actions)
+
+
+def local(host: Host) -> Iterator[FlowEntry]:
+    """To a host of this switch."""
+    to_host = match(eth_type=IPV4, ipv4_dst=host.ip)
+    yield FlowEntry(Table.ROUTE, 30, to_host, Purpose.ROUTE, (SetField("eth_dst", host.mac), Output(host.port_no)))
+    # Back out of the port it came in by: a neighbour behind the same port, or the host itself (hairpin).
+    same_port = match(in_port=host.port_no, eth_type=IPV4, ipv4_dst=host.ip)
+    actions = (SetField("eth_dst", host.mac), SetField("eth_src", CONTROLLER_MAC), Output(IN_PORT))
+    yield FlowEntry(Table.ROUTE, 31, same_port, Purpose.ROUTE, actions)
+
+
+def hairpin(zone: int, member: Host, port: int, vip_address: int, vip: int) -> Iterator[FlowEntry]:
+    """A member that reached itself by a VIP: its packet gets the VIP for a source, or it would answer itself directly.
+
+    The second translation has a zone of its own, and its replies meet it before the first (table 1).
+    """
+    zone |= HAIRPIN_ZONE
+    pinned = (KNOWN | vip << VIP_SHIFT, KNOWN | VIP_MASK)
+    itself = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port, ct_mark=pinned)
+    source = Ct(zone, Table.ROUTE, commit=True, nat=Nat("src", vip_address, HAIRPIN_PORTS))
+    yield FlowEntry(Table.ROUTE, 90, itself, Purpose.ROUTE, (source,))
+    # A packet that just had a stage bit set has no mark to match any more; its second translation is known by then.
+    later = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port)
+    yield FlowEntry(Table.ROUTE, 80, later, Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),))
+    reply = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, tcp_src=port, ipv4_dst=vip_address)
+    yield FlowEntry(Table.TRACK, 20, reply, Purpose.TRACK, (Ct(zone, Table.TRACK, nat=Nat()),))

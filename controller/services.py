@@ -38,6 +38,13 @@ class Probed(NamedTuple):
     source: int
 
 
+class Moved(NamedTuple):
+    """What differs in how the members do: VIPs, and whether the connections that are being ended."""
+
+    services: list[Service]
+    cut: bool
+
+
 class Services:
     """Owns the pools and the numbers that stand for members and VIPs in `ct_mark`."""
 
@@ -56,11 +63,15 @@ class Services:
         self._restored_weights: dict[str, object] = {}
         self._weights: dict[str, object] = {}
         """What the store holds of members that have less than their weight."""
-        self._shown: tuple[list[Service], list[int]] = [], []
+        self._shown: dict[int, Service] = {}
+        self._shown_cut: list[int] = []
         self._shown_version = -1
         self._computed: list[Service] = []
         self._computed_version = -1
         self._computed_until = 0.0
+        self._pairs: list[Pinned] = []
+        self._hairpins: list[Hairpin] = []
+        self._probed: list[Probed] = []
 
     # --- what changes it -------------------------------------------------------------------------------------------------------
 
@@ -100,6 +111,7 @@ class Services:
         recorded += self._note_drains(now)
         address = policy.probe_address
         self._probe_address = None if address is None else int(ipaddress.IPv4Address(address))
+        self._follow_policy()
         return recorded
 
     def affinities_ended_by(self, policy: Policy) -> list[int]:
@@ -240,16 +252,17 @@ class Services:
         address = int(ipaddress.IPv4Address(vip.address))
         return Service(number, address, vip.port, tuple(choices), settings.redispatch, vip.affinity_timeout_s)
 
-    def changed(self, now: float) -> bool:
-        """Whether `current` or `cut` differs from when this was last asked."""
+    def moved(self, now: float) -> Moved | None:
+        """What of `current` and `cut` differs from when this was last asked; None: nothing."""
         if self._shown_version == self.pools.version and now < self._computed_until:
-            return False
-        shown = self.current(now), self.cut(now)
+            return None
+        current, cut = self.current(now), self.cut(now)
+        moved = Moved(
+            [service for service in current if self._shown.get(service.number) != service], cut != self._shown_cut
+        )
+        self._shown, self._shown_cut = {service.number: service for service in current}, cut
         self._shown_version = self.pools.version
-        if shown == self._shown:
-            return False
-        self._shown = shown
-        return True
+        return moved if moved.services or moved.cut else None
 
     def cut(self, now: float) -> list[int]:
         """Numbers of the members whose open connections are being ended."""
@@ -293,16 +306,30 @@ class Services:
         """The number of a VIP of the policy."""
         return self._vip_numbers.number(self._vip_key(name))[0]
 
+    def _follow_policy(self) -> None:
+        """What only the policy changes, kept as one object each, so that nobody has to compare thousands of members."""
+        self._pairs, self._hairpins, self._probed = self._all_pairs(), self._all_hairpins(), self._all_probed()
+
     def pairs(self) -> list[Pinned]:
         """Every (VIP, member) whose resets are counted apart."""
+        return self._pairs
+
+    def hairpins(self) -> list[Hairpin]:
+        """Every way a member can reach itself."""
+        return self._hairpins
+
+    def probed(self) -> list[Probed]:
+        """Who is probed from where, each once."""
+        return self._probed
+
+    def _all_pairs(self) -> list[Pinned]:
         return [
             Pinned(self.vip_number(name), member.number, name, member.policy.name)
             for name, vip in self.vips.items()
             for member in self.pools.of(vip.pool)
         ]
 
-    def hairpins(self) -> list[Hairpin]:
-        """Every way a member can reach itself."""
+    def _all_hairpins(self) -> list[Hairpin]:
         return [
             Hairpin(member.address, member.policy.port, int(ipaddress.IPv4Address(vip.address)), self.vip_number(name))
             for name, vip in self.vips.items()
@@ -326,8 +353,7 @@ class Services:
         """Addresses of all members, each once."""
         return list(dict.fromkeys(member.address for member in self.pools.members.values()))
 
-    def probed(self) -> list[Probed]:
-        """Who is probed from where, each once."""
+    def _all_probed(self) -> list[Probed]:
         probed = []
         for member in self.pools.members.values():
             source = self.probe_source(member.pool)

@@ -42,10 +42,13 @@ class Topology:
         self._graph = Graph()
         self._fabric_ports: dict[int, list[int]] = {}
         self._outdated = True
+        self.version = 0
+        """Another after every change of links and ports."""
 
     def changed(self) -> None:
         """To be called after links or port states change."""
         self._outdated = True
+        self.version += 1
 
     @property
     def graph(self) -> Graph:

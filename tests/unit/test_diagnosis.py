@@ -18,6 +18,7 @@ from controller.diagnosis.incidents import KEPT_CLOSED, QUIET_S, Incident, Incid
 from controller.diagnosis.model import Cause, Diagnosis, Model
 from controller.events import FlowCounted, Restored, Tick
 from controller.health import Outcome, ProbeResult
+from controller.parts import Planned
 from controller.resets import ResetRecord
 
 PICTURES = """
@@ -302,7 +303,7 @@ def test_two_processes_decide_alike_whatever_their_hash_seed() -> None:
 def test_counters_tell_the_investigation_what_members_are_offered() -> None:
     core = core_that_knows(single(6), policy_of(MEMBERS))
     plan = core.plan(0.0).for_switch(1)
-    core.wanted[1] = plan
+    core.wanted[1] = Planned({("all",): plan})
     handshakes = {
         entry.cookie: entry for entry in plan.flows.values() if entry.counts and entry.counts[0] == "handshake"
     }

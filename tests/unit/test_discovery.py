@@ -5,12 +5,11 @@ from itertools import pairwise
 import pytest
 
 from controller import frames
+from controller.beacons import INTERVAL_S, LINK_TIMEOUT_S
 from controller.decisions import Announce, Persist, SendPacket
 from controller.discovery import (
     LEARN_BURST,
     LEARN_PER_S,
-    LINK_TIMEOUT_S,
-    LLDP_INTERVAL_S,
     MAX_QUESTIONS,
     MOVE_ANSWER_S,
     QUESTION_INTERVAL_S,
@@ -67,7 +66,7 @@ def test_a_port_that_comes_up_is_asked_often_at_first_and_seldom_later() -> None
         if sent_to(discovery.on_tick(now), LEFT):
             sent.append(now)
     gaps = [round(later - earlier, 3) for earlier, later in pairwise(sent)]
-    assert gaps[:3] == [0.2] * 3 and gaps[-1] == LLDP_INTERVAL_S
+    assert gaps[:3] == [0.2] * 3 and gaps[-1] == INTERVAL_S
 
 
 def test_a_link_is_used_when_both_directions_were_seen(discovery: Discovery) -> None:
