@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from apps.link_documents import link_measurements
 from controller.api.service import Distribution, Measurement
+from controller.causes import Cause
 from controller.core import Core
-from controller.diagnosis.model import Cause
 
 FEWEST_PER_S = 0.1
 """Below, a share of what comes per second says nothing."""

@@ -27,10 +27,10 @@ from controller.api.service import (
     StreamEvent,
 )  # fmt: skip
 from controller.api.times import rfc3339
+from controller.causes import Cause as LikelyCause
 from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup
 from controller.diagnosis.attribution import Attribution
 from controller.diagnosis.incidents import Incident
-from controller.diagnosis.model import Cause as LikelyCause
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
 from controller.policy import Policy, PolicyError, Problem

@@ -61,7 +61,7 @@ class Counters:
     def _follow(self, counted: Counted, source: Source, packets: int, elapsed_s: float) -> None:
         rates = self._rates.setdefault(counted, {})
         recent, known = packets / elapsed_s, rates.get(source)
-        smoothed = known.smoothed if known else 0.0
+        smoothed = known.smoothed if known else recent
         smoothed += min(1.0, elapsed_s / RATE_WINDOW_S) * (recent - smoothed)
         rates[source] = _Rate(smoothed, recent, self._now)
 

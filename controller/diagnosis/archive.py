@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from controller.causes import Cause
 from controller.decisions import Decision, Persist
 from controller.diagnosis.anomaly import Detector
 from controller.diagnosis.incidents import KEPT_CLOSED, Incident
 from controller.diagnosis.investigation import Investigation
-from controller.diagnosis.model import Cause
 from controller.diagnosis.patterns import Pattern
 from controller.diagnosis.report import document, time_text
 

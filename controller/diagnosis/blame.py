@@ -93,7 +93,7 @@ class Blame:
 
 
 def _probed_well(features: list[Feature]) -> bool:
-    return all(feature.value == "well" for feature in features if feature.name == "probe")
+    return all(feature.value in ("well", "open") for feature in features if feature.name == "probe")
 
 
 def _others_are_served(member: MemberEvidence, share: float, now: float) -> bool | None:

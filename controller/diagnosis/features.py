@@ -77,7 +77,7 @@ def member_features(
         _failing(member, now),
         _clients(member, now),
         _peers(member, [evidence.member(peer) for peer in peers], pattern, now),
-        _probe(member, now),
+        _probe(member, pattern, now),
         _latency(member),
         _load(member, [evidence.member(peer) for peer in peers]),
         _ttl(member, now),
@@ -134,13 +134,15 @@ def _peers(member: MemberEvidence, peers: list[MemberEvidence], pattern: Pattern
     return Feature("peers", "some", f"{alike} of {len(peers)} other members have it too")
 
 
-def _probe(member: MemberEvidence, now: float) -> Feature | None:
+def _probe(member: MemberEvidence, pattern: Pattern, now: float) -> Feature | None:
     began = max(member.tally.burst_began, now - PROBE_FRESH_S)
     fresh = {outcome: at for outcome, at in member.outcomes.items() if at >= began}
     if not fresh:
         return None
     failed = [outcome for outcome in fresh if outcome is not Outcome.SUCCEEDED]
     if not failed:
+        if pattern is Pattern.REFUSED:
+            return Feature("probe", "open", "own probes find the port open that refuses clients")
         return Feature("probe", "well", "own probes succeed")
     outcome = max(failed, key=fresh.__getitem__)
     if Outcome.SUCCEEDED in fresh:
@@ -205,7 +207,7 @@ def client_features(client: ClientEvidence, evidence: Evidence, congested: bool 
         link_feature(congested),
     ]
     if member is not None:
-        features += [_probe(evidence.member(member), now), _ttl(evidence.member(member), now)]
+        features += [_probe(evidence.member(member), pattern, now), _ttl(evidence.member(member), now)]
     rate = client.tally.bad_rate(now)
     pace = _level(rate, (2, "slow"), (30, "steady"), (9e9, "fast"))
     features.append(Feature("pace", pace, f"{rate:.1f} resets per second"))

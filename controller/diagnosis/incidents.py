@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from controller.diagnosis.model import Cause, Diagnosis
+from controller.causes import Cause
+from controller.diagnosis.model import Diagnosis
 
 QUIET_S = 8.0
 """An incident is over when nothing of the kind happened for so long."""

@@ -9,27 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
 import yaml
 
+from controller.causes import Cause
 from controller.diagnosis.features import Feature
-
-
-class Cause(StrEnum):
-    """Why connections are reset."""
-
-    CONGESTION = "congestion"
-    POLICY = "policy"
-    OVERLOAD = "overload"
-    MISCONFIGURATION = "misconfiguration"
-    PROTOCOL_VIOLATION = "protocol-violation"
-    HOSTILE = "hostile"
-    BENIGN = "benign"
-
 
 CAUSES = tuple(Cause)
 SMOOTHING = 0.5

@@ -9,8 +9,8 @@
 | policy | nothing: the rule or the hop is named |
 | benign | nothing: acting on a benign reset is an error |
 
-What does not help is undone: `EFFECT_S` after an action the resets that clients see are counted again. A quarantine is not lifted because
-an attacker goes on, and a member whose own probe fails is not let back by numbers.
+What does not help is undone (`effects.py`). A quarantine is not lifted because an attacker goes on, and a member whose own probe fails
+is not let back by numbers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from controller.causes import Cause
 from controller.decisions import Announce, Decision
-from controller.diagnosis.incidents import CONFIDENT, Effect, Incident, Outcome, SubjectType
+from controller.diagnosis.effects import Effects
+from controller.diagnosis.incidents import CONFIDENT, Incident, Outcome, SubjectType
 from controller.diagnosis.investigation import FEWEST, Investigation
-from controller.diagnosis.model import Cause
 from controller.paths import Paths
 from controller.policy import AutomationMode, Policy
 from controller.pools import MemberState
@@ -29,9 +30,6 @@ from controller.quarantine import Quarantine, QuarantineError
 from controller.services import Services
 from controller.topology import Endpoint
 
-EFFECT_S = 6.0
-TAKES_HOLD_S = 1.0
-"""Connections that were under way when something was done are not held against it."""
 RECOVERY_STEP_S = 5.0
 CUT_AGAIN_S = 3.0
 SETTLE_S = 0.5
@@ -54,7 +52,12 @@ class Remedies:
     enforce_percent: int = 100
     protected: set[str] = field(default_factory=set)
     """Addresses that are never quarantined: members and the fabric's own."""
+    effects: Effects = field(init=False)
     _recovering: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        undo = {"eject": self._readmit, "cut-weight": self._uncut, "move-paths": self._move_back}
+        self.effects = Effects(self.services, self.investigation.evidence, undo)
 
     def apply(self, policy: Policy) -> None:
         """Take how far automation may go."""
@@ -71,7 +74,7 @@ class Remedies:
         for incident in [*self.investigation.incidents.open.values()]:
             if self._clear(incident, now):
                 decisions += self._act(incident, now)
-            decisions += self._measure(incident, now)
+            decisions += self.effects.judge(incident, now)
         return decisions + self._recover(now)
 
     def next_deadline(self, now: float) -> float:
@@ -145,7 +148,9 @@ class Remedies:
             return []
         self._recovering[member.key] = now + RECOVERY_STEP_S
         name = incident.subject.id
-        incident.note(now, "cut-weight", name, f"weight at {member.share:.0%}")
+        # Cut after cut is one attempt: it is judged from the first.
+        rate = 0.0 if last else self.effects.rate(incident, now)
+        incident.note(now, "cut-weight", name, f"weight at {member.share:.0%}", rate)
         text = f"{name} is overloaded: its weight is at {member.share:.0%}"
         return [Announce("cut-weight", text, {"member": name, "share": member.share, "incident": incident.id})]
 
@@ -170,49 +175,31 @@ class Remedies:
         if not self.paths.demote(near, now):
             incident.note(now, "move-paths", name, "not done: no better way around it", outcome=Outcome.NOT_DONE)
             return []
-        incident.note(now, "move-paths", name, "ways around it get the traffic")
+        incident.note(now, "move-paths", name, "ways around it get the traffic", self.effects.rate(incident, now))
         return [Announce("paths", f"traffic moves off link {name}", {"link": name, "incident": incident.id})]
 
     # --- what became of it -----------------------------------------------------------------------------------------------------
 
-    def _measure(self, incident: Incident, now: float) -> list[Decision]:
-        """An action is judged once, by what the pool's clients see."""
-        member = self._member(incident) if incident.subject.type is SubjectType.MEMBER else None
-        if member is None:
-            return []
-        decisions: list[Decision] = []
-        for taken in incident.actions:
-            if taken.action != "eject" or taken.resets_per_s <= 0 or now - taken.time < TAKES_HOLD_S:
-                continue
-            if taken.baseline is None:
-                taken.baseline = self._pool_total(member.pool)
-            if now - taken.time < EFFECT_S:
-                continue
-            before = taken.resets_per_s
-            since = (self._pool_total(member.pool) - taken.baseline) / (EFFECT_S - TAKES_HOLD_S)
-            taken.resets_per_s = 0.0
-            if since < 0.5 * before:
-                taken.result += f"; helped: {before:.1f} to {since:.1f} resets/s"
-                taken.effect = Effect.HELPED
-            elif member.ejection is not None and not member.ejection.confirmed:
-                taken.result += f"; did not help ({before:.1f} to {since:.1f} resets/s): reverted"
-                incident.reverted, taken.effect = True, Effect.REVERTED
-                decisions += self.readmit(member, now)
-        return decisions
+    def _readmit(self, incident: Incident, now: float) -> list[Decision] | None:
+        member = self._member(incident)
+        if member is None or member.ejection is None or member.ejection.confirmed:
+            return None
+        return self.readmit(member, now)
 
-    def _pool_total(self, pool: str) -> int:
-        """Connections of the pool's clients that were reset so far, other than harmlessly."""
-        evidence = self.investigation.evidence.members
-        return sum(
-            evidence[member.number].tally.bad_total
-            for member in self.services.pools.of(pool)
-            if member.number in evidence
-        )
+    def _uncut(self, incident: Incident, now: float) -> list[Decision] | None:
+        member = self._member(incident)
+        if member is None or member.share >= 1.0:
+            return None
+        self.services.pools.grow(member, by=1.0)
+        return []
+
+    def _move_back(self, incident: Incident, now: float) -> list[Decision] | None:
+        return [] if self.paths.restore(_endpoint(incident.subject.id)) else None
 
     def note_ejection(self, member: MemberState, reason: str, now: float) -> None:
         """The first reaction, or this, took a member out: it belongs to the incident of that member."""
         incident = self.investigation.on_ejected(member, now)
-        rate = self.investigation.evidence.member(member.number).tally.burst_rate(now)
+        rate = self.effects.rate(incident, now)
         incident.note(now, "eject", f"{member.pool}/{member.policy.name}", reason, rate)
 
     def _recover(self, now: float) -> list[Decision]:

@@ -9,23 +9,10 @@ is in `controller.segments.facts_of`.
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Final, NamedTuple
 
+from controller.causes import Cause
 from controller.pcap.case import Case, Situation
-
-
-class Cause(StrEnum):
-    """Why a connection was reset."""
-
-    CONGESTION = "congestion"
-    POLICY = "policy"
-    OVERLOAD = "overload"
-    MISCONFIGURATION = "misconfiguration"
-    PROTOCOL_VIOLATION = "protocol-violation"
-    HOSTILE = "hostile"
-    BENIGN = "benign"
-
 
 CONGESTION, POLICY, OVERLOAD = Cause.CONGESTION, Cause.POLICY, Cause.OVERLOAD
 MISCONFIGURATION, VIOLATION, HOSTILE, BENIGN = (

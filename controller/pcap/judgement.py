@@ -3,8 +3,9 @@
 from math import exp
 from typing import Final, NamedTuple
 
+from controller.causes import Cause
 from controller.pcap.case import Case
-from controller.pcap.cause import EVIDENCE, IN_ANY_SITUATION, PRIORS, Cause, Evidence
+from controller.pcap.cause import EVIDENCE, IN_ANY_SITUATION, PRIORS, Evidence
 
 # Without the switches' and members' own word, never certain.
 MOST_CONFIDENCE: Final = 0.97

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_resets import Maker
 
+from controller.causes import Cause
 from controller.diagnosis.evidence import Evidence
 from controller.diagnosis.features import Feature, client_features, member_features, port_features
-from controller.diagnosis.model import Cause, Model
+from controller.diagnosis.model import Model
 from controller.health import Outcome, ProbeResult
 from controller.resets import ResetRecord
 

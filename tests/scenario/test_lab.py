@@ -62,18 +62,19 @@ def test_two_runs_at_once_do_not_see_each_other(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "kinds"),
     [
-        ("wrong-service-tls", ("member", "aborted-by-member")),
-        ("wrong-service-ssh", ("member", "aborted-by-member")),
-        ("accept-queue-reset", ("member", "not-accepted")),
-        ("router-rejects-data", ("member", "unknown-connection")),
-        ("garbage", ("member", "aborted-by-member")),
+        ("wrong-service-tls", {"aborted-by-member"}),
+        ("wrong-service-ssh", {"aborted-by-member"}),
+        # The kernel answers the handshake's ACK or the request that follows at once: the RST meets either of them on its way.
+        ("accept-queue-reset", {"not-accepted", "unknown-connection"}),
+        ("router-rejects-data", {"unknown-connection"}),
+        ("garbage", {"aborted-by-member"}),
     ],
 )
-def test_the_fault_is_on_the_wire(name: str, kind: tuple[str, str], folder: Path) -> None:
+def test_the_fault_is_on_the_wire(name: str, kinds: set[str], folder: Path) -> None:
     (result,) = play_all([Run(name, 1)], folder, jobs=1, tell=print)
-    assert kind in _kinds(result)
+    assert _kinds(result) & {("member", kind) for kind in kinds}
 
 
 def test_os_ken_plays_it_too(folder: Path) -> None:

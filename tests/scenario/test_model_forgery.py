@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from model_world import MEMBER_PORT, VIP, VIP_PORT, World, address, ends, leaf_spine, policy_of
 
+from controller.causes import Cause
 from controller.diagnosis.incidents import SubjectType
-from controller.diagnosis.model import Cause
 from controller.events import Tick
 from controller.frames import edge_mac, is_ours, lldp
 from topologies.model.headers import ACK, ETH_ARP, ETH_IPV4, PROTO_TCP, RST, Arp, Ipv4, Tcp

@@ -10,10 +10,11 @@ from model_world import KEY, World, leaf_spine, policy_of, stage
 from static_fabric import core_that_knows
 
 import controller
+from controller.causes import Cause
 from controller.core import Core
 from controller.decisions import Announce, InstallFlow, RemoveFlow
 from controller.diagnosis.incidents import Incident, Subject, SubjectType
-from controller.diagnosis.model import Cause, Diagnosis
+from controller.diagnosis.model import Diagnosis
 from controller.events import (
     BarrierReplied,
     Event,

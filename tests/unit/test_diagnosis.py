@@ -12,10 +12,11 @@ from model_resets import Maker
 from model_world import policy_of, single, text
 from static_fabric import core_that_knows
 
+from controller.causes import Cause
 from controller.core import Core
 from controller.diagnosis.features import Feature
 from controller.diagnosis.incidents import KEPT_CLOSED, QUIET_S, Incident, Incidents, Subject, SubjectType
-from controller.diagnosis.model import Cause, Diagnosis, Model
+from controller.diagnosis.model import Diagnosis, Model
 from controller.events import FlowCounted, Restored, Tick
 from controller.health import Outcome, ProbeResult
 from controller.parts import Planned

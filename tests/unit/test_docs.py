@@ -30,7 +30,7 @@ from controller import (
 )
 from controller.cli.app import PASSED_ON, app
 from controller.core import Core
-from controller.diagnosis import anomaly, blame, evidence, incidents, investigation, model, remedies, windows
+from controller.diagnosis import anomaly, blame, effects, evidence, incidents, investigation, model, remedies, windows
 from controller.events import PacketSeen, PolicyChanged, Port, SwitchConnected, Tick
 from controller.flows import Purpose
 from controller.pipeline import Table
@@ -174,7 +174,7 @@ NUMBERS = [
     ("diagnosis.md", "at least {:.0f} % likely", 100 * incidents.CONFIDENT),
     ("diagnosis.md", "likeliest for {} s", remedies.SETTLE_S),
     ("diagnosis.md", "over after {:.0f} s without", incidents.QUIET_S),
-    ("diagnosis.md", "| {:.0f} s later: are the resets", remedies.EFFECT_S),
+    ("diagnosis.md", "| {:.0f} s later: are the resets", effects.EFFECT_S),
     ("diagnosis.md", "again for {:.0f} s after the last one", investigation.REVIEWED_S),
     ("policy.md", "at most {:.0f} s: how long a member stays out", pools.EJECTION_CAP_S),
     ("policy.md", "waits {:.0f} ms for a RST", 1000 * health.LINGER_S),

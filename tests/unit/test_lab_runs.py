@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from controller.causes import Cause
 from topologies.lab.batch import Run, runs_of, seeds_of
 from topologies.lab.cast import CLIENT_HOSTS, LAYOUTS, assign
 from topologies.lab.catalogue import SCENARIOS
@@ -17,7 +18,7 @@ from topologies.lab.parameters import (
     draw,
     purpose_of,
 )
-from topologies.lab.scenario import Action, Cause
+from topologies.lab.scenario import Action
 
 FITTING, EVALUATION = range(1, 40), range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 40)
 

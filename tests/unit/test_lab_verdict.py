@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from controller.causes import Cause
 from topologies.lab.measures import Measures, measure
 from topologies.lab.observation import Observation, Saying
 from topologies.lab.report import page
-from topologies.lab.scenario import Action, Cause, Subject
+from topologies.lab.scenario import Action, Subject
 from topologies.lab.truth import FaultTruth, Truth
 from topologies.lab.verdict import Ended, judge
 

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from controller.causes import Cause
 from topologies.lab.catalogue import SCENARIOS
-from topologies.lab.scenario import Cause
 from topologies.sandbox import Sandbox, SandboxUnavailableError
 
 RUN_TIMEOUT_S = 120.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from controller.causes import Cause
 from topologies.faulty_server import Fault as Treatment
 from topologies.lab.acts import Act
 from topologies.lab.acts.clients import CheckHealth, CloseWithReset, LeaveDownloads, SendGarbage, SpeakPlainHttp
@@ -19,7 +20,7 @@ from topologies.lab.acts.overload import (
     SurgeToMaxclients,
 )
 from topologies.lab.parameters import Between, OneOf, WholeBetween
-from topologies.lab.scenario import Action, Cause, Expected, Fault, Scenario
+from topologies.lab.scenario import Action, Expected, Fault, Scenario
 
 _REFUSED = ("refused",)
 _BY_MEMBER = ("aborted-by-member", "unknown-connection", "not-accepted")

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from controller.causes import Cause
 from topologies.lab.batch import Run as _Run
 from topologies.lab.batch import RunFailedError, play, play_all, runs_of, seeds_of
 from topologies.lab.catalogue import SCENARIOS
 from topologies.lab.parameters import FIRST_EVALUATION_SEED, draw
 from topologies.lab.report import page
-from topologies.lab.scenario import Cause
 from topologies.sandbox import SandboxUnavailableError
 
 DONE, FAILED, INVALID = 0, 1, 2

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from topologies.lab.scenario import Action, Cause
+from controller.causes import Cause
+from topologies.lab.scenario import Action
 
 NONE = "none"
 """What was found where no incident answers for a fault."""

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from controller.causes import Cause
 from topologies.lab.measures import NONE, Measures, answer, measure
-from topologies.lab.scenario import Cause
 
 Result = dict[str, Any]
 _SHORT = {Cause.PROTOCOL_VIOLATION: "protocol", Cause.MISCONFIGURATION: "misconfig."}

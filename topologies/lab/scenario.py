@@ -7,21 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from controller.causes import Cause
+
 if TYPE_CHECKING:
     from topologies.lab.acts import Act
     from topologies.lab.parameters import Span
-
-
-class Cause(StrEnum):
-    """Why connections are reset; the API's names."""
-
-    CONGESTION = "congestion"
-    POLICY = "policy"
-    OVERLOAD = "overload"
-    MISCONFIGURATION = "misconfiguration"
-    PROTOCOL_VIOLATION = "protocol-violation"
-    HOSTILE = "hostile"
-    BENIGN = "benign"
 
 
 class Action(StrEnum):

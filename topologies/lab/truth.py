@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from controller.causes import Cause
 from topologies.lab.parameters import purpose_of
 from topologies.lab.pool import POOL
-from topologies.lab.scenario import Action, Cause, Fault, Subject
+from topologies.lab.scenario import Action, Fault, Subject
 from topologies.lab.scene import Scene
 
 

@@ -6,9 +6,10 @@ from collections import Counter
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from controller.causes import Cause
 from topologies.lab.observation import Observation, count_resets
 from topologies.lab.pool import POOL
-from topologies.lab.scenario import Action, Cause, Subject
+from topologies.lab.scenario import Action, Subject
 from topologies.lab.truth import FaultTruth, Truth
 
 FULL_WEIGHT = 100
