@@ -64,7 +64,9 @@ def test_a_rate_needs_two_reports_and_follows_slowly() -> None:
     counters.take(FlowCounted(1, TABLE, {1: 1000}), MEANING, 0.0)
     assert counters.rate(*HITS) is None, "nobody knows since when"
     counters.take(FlowCounted(1, TABLE, {1: 1010}), MEANING, 1.0)
-    assert counters.recent(*HITS) == 10
+    assert counters.recent(*HITS) == counters.rate(*HITS) == 10, "the first rate is not smoothed from nothing"
+    counters.take(FlowCounted(1, TABLE, {1: 1010}), MEANING, 2.0)
+    assert counters.recent(*HITS) == 0
     assert 0 < counters.rate(*HITS) < 10
 
 
