@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
-from controller import firewall
+from controller import addresses, firewall
 from controller.core import Core
 from controller.topology import Host
 
@@ -20,11 +19,11 @@ def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, ds
         "verdict": "allow",
         "reasons": [],
     }
-    if ":" in src + dst:
-        return answer | {"verdict": "drop", "reasons": ["IPv6 is not carried by this version"]}
-    source = core.topology.hosts.get(int(ipaddress.IPv4Address(src)))
-    target = int(ipaddress.IPv4Address(dst))
-    refused = _refused(core, now, int(ipaddress.IPv4Address(src)), target, dst_port)
+    if (":" in src) != (":" in dst):
+        return answer | {"verdict": "drop", "reasons": ["nothing translates between IPv4 and IPv6"]}
+    source = core.topology.hosts.get(addresses.number(src))
+    target = addresses.number(dst)
+    refused = _refused(core, now, addresses.number(src), target, dst_port)
     if refused is not None:
         return answer | refused
     if source is None:
@@ -42,7 +41,7 @@ def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, ds
         return answer
     host = core.topology.hosts.get(target)
     if host is None:
-        answer["reasons"].append(f"{dst} has not been heard of: it is asked for by ARP at every host port")
+        answer["reasons"].append(f"{dst} has not been heard of: it is asked for at every host port")
     else:
         answer["path"] = _path(core, source, host)
     return answer
@@ -52,7 +51,10 @@ def _refused(core: Core, now: float, source: int, target: int, dst_port: int) ->
     """Quarantine, then the firewall: what they do with it, None when they let it pass."""
     for entry in core.quarantine.entries.values():
         if entry.covers(source) and entry.vip_address in (None, target):
-            return {"verdict": "drop", "reasons": [f"{entry.client} is in quarantine ({entry.id}): {entry.reason or 'by hand'}"]}
+            return {
+                "verdict": "drop",
+                "reasons": [f"{entry.client} is in quarantine ({entry.id}): {entry.reason or 'by hand'}"],
+            }
     policy = core.policy.firewall
     action, rule = firewall.verdict(policy, firewall.active_rules(policy, now), source, target, dst_port)
     if action in ("allow", "limit"):

@@ -179,14 +179,11 @@ def _load_policy(service: Any, store: Any, path: Path | None) -> None:
     """Bring the stored policy into force, or the file's if it says something it did not say last time."""
     import time
 
-    from apps.service import check_feasible
-    from controller.policy import PolicyError, load_policy_file
+    from controller.policy import PolicyError
     from controller.store import StoreError, policy_at_start
 
     log = logging.getLogger("resetlb")
     try:
-        if path is not None:
-            check_feasible(load_policy_file(path))
         starting = policy_at_start(store, path, time.time())
         service.apply_policy(starting.policy)
     except PolicyError as error:

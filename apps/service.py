@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from apps.link_documents import link_document
 from apps.measurements import measurements
 from apps.member_status import member_status
 from apps.runtime import Runtime
+from controller import addresses
 from controller.api.service import (
     Cause,
     ConflictError,
@@ -33,18 +33,13 @@ from controller.diagnosis.attribution import Attribution
 from controller.diagnosis.incidents import Incident
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
-from controller.policy import Policy, PolicyError, Problem
+from controller.policy import Policy
 from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
 from controller.topology import Endpoint
 
 _FLAG_NAMES = ((0x02, "S"), (0x10, "A"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x20, "U"))
-
-
-def address_text(address: int) -> str:
-    """Dotted IPv4."""
-    return str(ipaddress.IPv4Address(address))
 
 
 def endpoint_text(endpoint: Endpoint) -> str:
@@ -71,13 +66,11 @@ class RunningController:
         return self.core.policy
 
     def apply_policy(self, policy: Policy) -> None:
-        """Take a policy in. Raises PolicyError for what the data plane cannot do."""
-        check_feasible(policy)
+        """Take a policy in."""
         self.runtime.submit(PolicyChanged(policy))
 
     def plan_policy(self, policy: Policy) -> Sequence[JsonObject]:
         """The flow rules and groups a policy would change, by switch."""
-        check_feasible(policy)
         now = self.runtime.now()
         plan = self.core.plan(now, policy)
         changes: list[JsonObject] = []
@@ -133,7 +126,7 @@ class RunningController:
         """Every station learnt."""
         return [
             {
-                "address": address_text(host.ip),
+                "address": addresses.text(host.ip),
                 "mac": _mac(host.mac),
                 "dpid": f"{host.dpid:016x}",
                 "port_no": host.port_no,
@@ -179,8 +172,8 @@ class RunningController:
         return {
             "serial": record.serial, "time": rfc3339(record.time), "dpid": f"{record.dpid:016x}",
             "vip": self.core.services.vip_name(record.vip), "member": f"{member.pool}/{member.policy.name}" if member else None,
-            "client": address_text(record.connection.src), "client_port": record.connection.src_port,
-            "destination": address_text(record.connection.dst), "destination_port": record.connection.dst_port,
+            "client": addresses.text(record.connection.src), "client_port": record.connection.src_port,
+            "destination": addresses.text(record.connection.dst), "destination_port": record.connection.dst_port,
             "sender": record.sender.value, "entry_port": endpoint_text(record.entry) if record.entry else None,
             "stage": record.stage.value, "kind": record.kind.value, "ttl": segment.ttl, "flags": _flags(segment.flags),
             "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated,
@@ -230,7 +223,7 @@ class RunningController:
     def add_quarantine(self, entry: QuarantineEntry) -> JsonObject:
         """Quarantine a client."""
         vip = self.core.policy.vips.get(entry.vip) if entry.vip else None
-        address = int(ipaddress.IPv4Address(vip.address)) if vip else None
+        address = addresses.number(vip.address) if vip else None
         try:
             made, decisions = self.core.quarantine.add(
                 entry.client, entry.action, self.runtime.now(), vip=entry.vip, vip_address=address, ttl_s=entry.ttl_s,
@@ -272,33 +265,6 @@ def _quarantined(entry: Quarantined) -> JsonObject:
         "id": entry.id, "client": entry.client, "vip": entry.vip, "action": entry.action, "ttl_s": entry.ttl_s,
         "since": rfc3339(entry.since), "until": rfc3339(entry.until), "reason": entry.reason, "incident": entry.incident,
     }  # fmt: skip
-
-
-def check_feasible(policy: Policy) -> None:
-    """Raise PolicyError for what is valid but not carried out by this version's data plane."""
-    problems = [
-        Problem(("pools", pool, "members", index, "address"), "IPv6 members are not supported yet")
-        for pool, settings in policy.pools.items()
-        for index, member in enumerate(settings.members)
-        if ":" in member.address
-    ]
-    problems += [
-        Problem(("vips", name, "address"), "IPv6 VIPs are not supported yet")
-        for name, vip in policy.vips.items()
-        if ":" in vip.address
-    ]
-    problems += [
-        Problem(
-            ("firewall", "rules", index, "src" if ":" in (rule.src or "") else "dst"),
-            "IPv6 rules are not supported yet",
-        )
-        for index, rule in enumerate(policy.firewall.rules)
-        if ":" in (rule.src or "") + (rule.dst or "")
-    ]
-    if ":" in (policy.probe_address or ""):
-        problems.append(Problem(("probe_address",), "IPv6 probes are not supported yet"))
-    if problems:
-        raise PolicyError(problems)
 
 
 def _change(decision: object, before: Mapping[int, Any]) -> JsonObject:

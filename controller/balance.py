@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from controller.addresses import FAMILIES, family_of
 from controller.flows import (
     IN_PORT,
     Action,
@@ -30,10 +31,9 @@ from controller.flows import (
     match,
 )  # fmt: skip
 from controller.frames import vip_mac
-from controller.pipeline import ICMP, IPV4, KNOWN, MARK_ALL, MEMBER_MASK, TCP, Meter, Table, mark
+from controller.pipeline import KNOWN, MARK_ALL, MEMBER_MASK, TCP, Meter, Table, mark
 
 VIP_GROUP = 0x1000_0000
-ECHO_REQUEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,11 @@ def _give(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
 
 def _remember(service: Service, choice: Choice) -> Learn:
     """The same client gets the same member while it keeps coming: the switch learns it, with the member's number as the cookie."""
-    constants = (("eth_type", IPV4), ("ip_proto", TCP), ("ipv4_dst", service.address), ("tcp_dst", service.port))
-    return Learn(Table.AFFINITY, 10, affinity_cookie(service.number, choice.number), service.affinity_timeout_s, ("ipv4_src",), constants,
+    family = family_of(service.address)
+    constants = (
+        ("eth_type", family.eth_type), ("ip_proto", TCP), (family.dst, service.address), ("tcp_dst", service.port)
+    )  # fmt: skip
+    return Learn(Table.AFFINITY, 10, affinity_cookie(service.number, choice.number), service.affinity_timeout_s, (family.src,), constants,
                  ("reg1", choice.number))  # fmt: skip
 
 
@@ -119,38 +122,40 @@ def otherwise(zone: int, addresses: Iterable[int]) -> Iterator[FlowEntry]:
     """What becomes of everything else that reaches table 4 at an edge switch."""
     for address in addresses:
         yield _echo(address)
-        yield FlowEntry(Table.BALANCE, 90, match(eth_type=IPV4, ipv4_dst=address), Purpose.BALANCE)
+        yield FlowEntry(Table.BALANCE, 90, family_of(address).match(dst=address), Purpose.BALANCE)
     commit = Ct(zone, commit=True, mark=(KNOWN, KNOWN))
-    yield FlowEntry(Table.BALANCE, 10, match(eth_type=IPV4), Purpose.BALANCE, (commit,), goto=Table.ROUTE)
+    for family in FAMILIES:
+        yield FlowEntry(Table.BALANCE, 10, family.match(), Purpose.BALANCE, (commit,), goto=Table.ROUTE)
 
 
 def to_vip(zone: int, service: Service) -> Iterator[FlowEntry]:
     """Tables 4 and 9: what becomes of a new connection to a VIP."""
-    to_vip = match(eth_type=IPV4, ip_proto=TCP, ipv4_dst=service.address, tcp_dst=service.port)
+    to_vip = family_of(service.address).fields(ip_proto=TCP, dst=service.address, tcp_dst=service.port)
     if not service.choices:
         # Nobody left: the controller refuses the SYN, as a host without a listener would, rather than let the client hang.
-        yield FlowEntry(Table.BALANCE, 100, to_vip, Purpose.UNAVAILABLE, (Punt(Meter.HELD),))
+        yield FlowEntry(Table.BALANCE, 100, match(**to_vip), Purpose.UNAVAILABLE, (Punt(Meter.HELD),))
         return
     counts = ("connection", str(service.number))
     if not service.affinity_timeout_s:
-        yield FlowEntry(Table.BALANCE, 100, to_vip, Purpose.BALANCE, (ToGroup(service.group_id),), counts=counts)
+        give = (ToGroup(service.group_id),)
+        yield FlowEntry(Table.BALANCE, 100, match(**to_vip), Purpose.BALANCE, give, counts=counts)
         return
     lookup = (SetField("reg1", 0), Resubmit(Table.AFFINITY))
-    yield FlowEntry(Table.BALANCE, 100, to_vip, Purpose.BALANCE, lookup, goto=Table.PINNED, counts=counts)
-    fields = dict(to_vip.fields)
+    yield FlowEntry(Table.BALANCE, 100, match(**to_vip), Purpose.BALANCE, lookup, goto=Table.PINNED, counts=counts)
     for choice in service.choices:
-        remembered = match(**fields, reg1=choice.number)
+        remembered = match(**to_vip, reg1=choice.number)
         actions = (_remember(service, choice), pin(zone, service, choice))
         yield FlowEntry(Table.PINNED, 20, remembered, Purpose.BALANCE, actions)
-    yield FlowEntry(Table.PINNED, 10, match(**fields), Purpose.BALANCE, (ToGroup(service.group_id),))
+    yield FlowEntry(Table.PINNED, 10, match(**to_vip), Purpose.BALANCE, (ToGroup(service.group_id),))
 
 
 def _echo(address: int) -> FlowEntry:
-    """`ping` of a VIP is answered by the switch (RFC 1122 §3.2.2.6)."""
-    fields = match(eth_type=IPV4, ip_proto=ICMP, ipv4_dst=address, icmpv4_type=ECHO_REQUEST)
+    """`ping` of a VIP is answered by the switch (RFC 1122 §3.2.2.6, RFC 4443 §4.2)."""
+    family = family_of(address)
+    fields = family.match(ip_proto=family.icmp, dst=address, icmp_type=family.echo_request)
     actions = (
-        Move("eth_src", "eth_dst", 48), SetField("eth_src", vip_mac(address)), Move("ipv4_src", "ipv4_dst", 32),
-        SetField("ipv4_src", address), SetField("icmpv4_type", 0), Output(IN_PORT),
+        Move("eth_src", "eth_dst", 48), SetField("eth_src", vip_mac(address)), Move(family.src, family.dst, family.bits),
+        SetField(family.src, address), SetField(family.icmp_type, family.echo_reply), Output(IN_PORT),
     )  # fmt: skip
     return FlowEntry(Table.BALANCE, 110, fields, Purpose.BALANCE, actions)
 
@@ -162,7 +167,7 @@ def redirect(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
 
 def connection_of(fields: dict[str, int]) -> Connection | None:
     """The original tuple that a packet-in after `ct()` carries; None when the tracker did not know one."""
-    try:
-        return Connection(fields["ct_nw_src"], fields["ct_tp_src"], fields["ct_nw_dst"], fields["ct_tp_dst"])
-    except KeyError:
-        return None
+    for family in FAMILIES:
+        if family.ct_src in fields:
+            return Connection(fields[family.ct_src], fields["ct_tp_src"], fields[family.ct_dst], fields["ct_tp_dst"])
+    return None

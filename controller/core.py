@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from controller import balance, firewall, mirror, tracking
+from controller import addresses, balance, firewall, frames, mirror, tracking
 from controller.counting import Counters
 from controller.decisions import (
     Announce,
@@ -56,7 +56,7 @@ from controller.reconcile import NOT_RECONCILED, Installed, Slot, Wanted, reconc
 from controller.refusals import Refusals
 from controller.rejection import reject
 from controller.resets import Resets
-from controller.segments import read_segment
+from controller.segments import Segment, read_segment
 from controller.services import Services
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
@@ -125,7 +125,8 @@ class Core:
 
         self._packet_handlers: dict[Purpose, Callable[[PacketSeen, float], list[Decision]]] = {
             Purpose.LLDP: self._on_lldp,
-            Purpose.ARP: self._on_arp,
+            Purpose.ARP: self._on_neighbour,
+            Purpose.ND: self._on_neighbour,
             Purpose.LINK_PROBE: self.telemetry.on_probe,
             Purpose.LEARN: self._on_unknown_station,
             Purpose.REJECTED: self._on_rejected,
@@ -273,13 +274,15 @@ class Core:
         if handler is not None:
             return handler(event, now)
         segment = read_segment(event.frame)
-        return self.reaction.on_segment(event, segment, switch.zone, now) if segment is not None else []
+        if segment is None or not _is_plain(segment):
+            return []
+        return self.reaction.on_segment(event, segment, switch.zone, now)
 
     def _on_lldp(self, event: PacketSeen, now: float) -> list[Decision]:
         return self.discovery.on_lldp(event.dpid, event.fields.get("in_port", 0), event.frame, now)
 
-    def _on_arp(self, event: PacketSeen, now: float) -> list[Decision]:
-        return self.discovery.on_arp(event.dpid, event.fields.get("in_port", 0), event.frame, now)
+    def _on_neighbour(self, event: PacketSeen, now: float) -> list[Decision]:
+        return self.discovery.on_neighbour(event.dpid, event.fields.get("in_port", 0), event.frame, now)
 
     def _on_rejected(self, event: PacketSeen, now: float) -> list[Decision]:
         answer, sender = reject(event, self.topology)
@@ -291,10 +294,11 @@ class Core:
     def _on_unknown_station(self, event: PacketSeen, now: float) -> list[Decision]:
         """IP from a station not learnt yet: learn it, then let the packet in again, so its first connection waits for nothing."""
         frame = event.frame
-        if len(frame) < 34 or frame[12:14] != b"\x08\x00":
+        way = frames.read_addresses(frame)
+        if way is None:
             return []
         in_port = event.fields.get("in_port", 0)
-        host = Host(int.from_bytes(frame[26:30]), int.from_bytes(frame[6:12]), event.dpid, in_port)
+        host = Host(way[0], int.from_bytes(frame[6:12]), event.dpid, in_port)
         learnt = self.discovery.learn(host, now)
         if self.discovery.hosts_changed:
             self._after.append(SendPacket(event.dpid, frame, (Output(TO_TABLE),), in_port))
@@ -351,14 +355,14 @@ class Core:
         return [decision for dpid in self._edges() for decision in self._hold_at(dpid)]
 
     def _hold_at(self, dpid: int) -> list[Decision]:
-        return [InstallFlow(dpid, mirror.hold())]
+        return [InstallFlow(dpid, entry) for entry in mirror.hold()]
 
     def _release_hold(self) -> list[Decision]:
-        cookie = mirror.hold().cookie
-        return [RemoveFlow(dpid, cookie, table_id=Table.HOLD) for dpid in self._edges()]
+        cookies = [entry.cookie for entry in mirror.hold()]
+        return [RemoveFlow(dpid, cookie, table_id=Table.HOLD) for dpid in self._edges() for cookie in cookies]
 
     def _find_members(self, now: float) -> list[Decision]:
-        """Members nobody has heard of are asked for by ARP."""
+        """Members nobody has heard of are asked for."""
         return self.discovery.ask(
             [address for address in self.services.addresses() if address not in self.topology.hosts], now
         )
@@ -456,3 +460,8 @@ def _installed(said: SwitchConnected | SwitchRead) -> Installed:
     """What a switch says it has; of groups and meters only that they are there, so they are set again."""
     flows = {cookie: table_id for table_id, cookie in said.flows}
     return Installed(flows, dict.fromkeys(said.groups), dict.fromkeys(said.meters))
+
+
+def _is_plain(segment: Segment) -> bool:
+    """Whether neither address is an IPv4 one in disguise: what is known of that host would be held against it."""
+    return addresses.read(segment.src) is not None and addresses.read(segment.dst) is not None

@@ -1,4 +1,4 @@
-"""Learning the fabric: links from signed LLDP, hosts from ARP and IP, members by asking for them.
+"""Learning the fabric: links from signed LLDP, hosts from ARP, neighbour discovery and IP, members by asking for them.
 
 A port is *settling* for `SETTLE_S` after it came up: it is neither a host's nor the fabric's until LLDP had time to cross it, so no
 host is learnt at a port that leads to a switch.
@@ -7,9 +7,10 @@ host is learnt at a port that leads to a switch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from controller import frames
+from controller import addresses, frames, neighbours
+from controller.addresses import is_ipv6, is_plain_ipv6
 from controller.beacons import Beacons
 from controller.decisions import Announce, Decision, Persist, SendPacket
 from controller.events import Port, PortChanged, SwitchConnected
@@ -183,7 +184,7 @@ class Discovery:
         if host.ip in self._moves:
             return []
         self._moves[host.ip] = _Move(host, now + MOVE_ANSWER_S)
-        return [SendPacket(known.dpid, frames.arp_question(host.ip), (Output(known.port_no),))]
+        return [SendPacket(known.dpid, neighbours.question(host.ip), (Output(known.port_no),))]
 
     def _may_have_hosts(self, endpoint: Endpoint, now: float) -> bool:
         switch = self.topology.switches.get(endpoint[0])
@@ -209,9 +210,13 @@ class Discovery:
         self.topology.hosts[host.ip] = host
         self.hosts_changed = True
         record = Persist("hosts", f"{host.ip:08x}", [host.mac, host.dpid, host.port_no])
-        fields: dict[str, object] = {"ip": host.ip, "dpid": f"{host.dpid:016x}", "port_no": host.port_no}
+        fields: dict[str, object] = {
+            "address": addresses.text(host.ip),
+            "dpid": f"{host.dpid:016x}",
+            "port_no": host.port_no,
+        }
         kind = "host-learned" if before is None else "host-moved"
-        self.answers += [_arp_answer(host, asker) for asker in self._waiting.pop(host.ip, {}).values()]
+        self.answers += [_answer(host.ip, host.mac, asker) for asker in self._waiting.pop(host.ip, {}).values()]
         return [record, Announce(kind, f"{kind} at {host.dpid:016x}:{host.port_no}", fields)]
 
     def reserve(self, addresses: frozenset[int]) -> None:
@@ -244,27 +249,43 @@ class Discovery:
 
     # --- questions -------------------------------------------------------------------------------------------------------------
 
-    def on_arp(self, dpid: int, in_port: int, frame: bytes, now: float) -> list[Decision]:
-        """An ARP message that no flow answered: learn its sender, answer for whom we know, ask for whom we do not."""
-        message = frames.read_arp(frame)
+    def on_neighbour(self, dpid: int, in_port: int, frame: bytes, now: float) -> list[Decision]:
+        """A question or an answer that no flow dealt with: learn its sender, answer for whom we know, ask for whom we do not."""
+        message = neighbours.read(frame)
         if message is None:
             return []
-        sender = Host(message.spa, message.sha, dpid, in_port)
+        sender = Host(message.ip, message.mac, dpid, in_port)
+        if is_ipv6(message.target) and not message.ip:
+            return self._on_trial(sender, message.target)
         decisions = self.confirm(sender.ip, sender.endpoint) + self.learn(sender, now)
-        if message.op != frames.ARP_REQUEST:
+        if not message.asks:
             return decisions
         if self.hosts_changed:
             # A new station: once its own flows are in force its question is answered like anybody's.
             self.answers.append(SendPacket(dpid, frame, (Output(TO_TABLE),), in_port))
             return decisions
-        target = self.topology.hosts.get(message.tpa)
+        target = self.topology.hosts.get(message.target)
         if target is not None:
-            return decisions + ([_arp_answer(target, sender)] if target.endpoint != sender.endpoint else [])
+            elsewhere = target.endpoint != sender.endpoint
+            return decisions + ([_answer(target.ip, target.mac, sender)] if elsewhere else [])
         if self.topology.hosts.get(sender.ip) == sender:
-            self._waiting.setdefault(message.tpa, {})[sender.ip] = sender
+            self._waiting.setdefault(message.target, {})[sender.ip] = sender
             if len(self._waiting) > MAX_QUESTIONS:
                 del self._waiting[next(iter(self._waiting))]
-        return decisions + self.ask([message.tpa], now)
+        return decisions + self.ask([message.target], now)
+
+    def _on_trial(self, sender: Host, address: int) -> list[Decision]:
+        """A station tries whether an address is free (RFC 4862 §5.4). It has none yet, so nothing is learnt.
+
+        Only what no host may have is defended: an address that lives elsewhere may have moved here, and a station that is told of
+        a duplicate gives up for good. If it has not moved, the source check keeps its second owner silent.
+        """
+        if address not in self.reserved:
+            return []
+        return [
+            _answer(address, frames.vip_mac(address), sender),
+            _claim(replace(sender, ip=address), "the controller's own"),
+        ]
 
     def ask(self, addresses: Iterable[int], now: float) -> list[Decision]:
         """Ask for addresses at every host port, each at most once a second: the fabric's own links carry none of it."""
@@ -285,7 +306,7 @@ class Discovery:
         asked: list[Decision] = []
         for address in due[:MAX_QUESTIONS]:
             self._asked[address] = now
-            frame = frames.arp_question(address)
+            frame = neighbours.question(address)
             asked += [SendPacket(dpid, frame, outputs) for dpid, outputs in ports.items() if outputs]
         return asked
 
@@ -305,21 +326,24 @@ class Discovery:
 
 
 def _is_host_address(host: Host) -> bool:
-    """Unicast, not unspecified, loopback or link-local-all-ones; a MAC that is one station's."""
-    first = host.ip >> 24
-    return (
-        0 < first < 224 and first != 127 and host.mac != 0 and not host.mac >> 40 & 1 and not frames.is_ours(host.mac)
-    )
+    """Unicast, not unspecified or loopback, no IPv4 address in disguise; a MAC that is one station's."""
+    if is_ipv6(host.ip):
+        proper = is_plain_ipv6(host.ip) and not neighbours.is_multicast(host.ip)
+    else:
+        proper = 0 < host.ip >> 24 < 224 and host.ip >> 24 != 127
+    return proper and host.mac != 0 and not host.mac >> 40 & 1 and not frames.is_ours(host.mac)
 
 
 def _claim(host: Host, whose: str) -> Announce:
     text = f"{host.dpid:016x}:{host.port_no} claims an address, {whose}"
-    return Announce("spoof", text, {"ip": host.ip, "dpid": f"{host.dpid:016x}", "port_no": host.port_no})
+    return Announce(
+        "spoof", text, {"address": addresses.text(host.ip), "dpid": f"{host.dpid:016x}", "port_no": host.port_no}
+    )
 
 
-def _arp_answer(target: Host, asker: Host) -> Decision:
-    reply = frames.Arp(frames.ARP_REPLY, target.mac, target.ip, asker.mac, asker.ip)
-    return SendPacket(asker.dpid, frames.arp(reply, asker.mac), (Output(asker.port_no),))
+def _answer(address: int, mac: int, asker: Host) -> Decision:
+    frame = neighbours.answer(address, mac, asker.ip, asker.mac)
+    return SendPacket(asker.dpid, frame, (Output(asker.port_no),))
 
 
 def _link_record(near: Endpoint, far: Endpoint | None) -> Decision:

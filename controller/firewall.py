@@ -16,18 +16,16 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from controller.addresses import FAMILIES, Family, Fields, families_of, prefix, within
 from controller.flows import FlowEntry, MaskedValue, MeterEntry, Punt, Purpose, match
-from controller.pipeline import ACK, EST, FROM_HOST, ICMP, IPV4, NEW, SYN, TCP, UDP, Meter, Table
+from controller.pipeline import ACK, EST, FROM_HOST, NEW, SYN, TCP, UDP, Meter, Table
 from controller.policy import Firewall, FirewallDefault, Rule, RuleAction, Schedule
 
 HIGHEST_PRIORITY = 60_000
 DEFAULT_PRIORITY = 900
 FIRST_METER = 1000
-PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
 DEFAULT_ID = "default"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-Fields = dict[str, int | MaskedValue]
 
 
 class Judged(NamedTuple):
@@ -53,10 +51,9 @@ def port_masks(first: int, last: int) -> Iterator[MaskedValue]:
         first += size
 
 
-def prefix(text: str) -> MaskedValue:
-    """An IPv4 prefix as (value, mask)."""
-    network = ipaddress.IPv4Network(text, strict=False)
-    return int(network.network_address), int(network.netmask)
+def protocols(family: Family) -> dict[str, int]:
+    """Protocol numbers by the names that rules use: `icmp` is each family's own."""
+    return {"tcp": TCP, "udp": UDP, "icmp": family.icmp}
 
 
 def is_active(schedule: Schedule | None, now: float) -> bool:
@@ -87,7 +84,7 @@ def entries(firewall: Firewall, rules: tuple[Rule, ...]) -> Iterator[FlowEntry]:
     if firewall.default is not FirewallDefault.ALLOW:
         actions = (Punt(Meter.FIREWALL),) if firewall.default is FirewallDefault.REJECT else ()
         purpose = Purpose.REJECTED if actions else Purpose.FIREWALL
-        for fields in _new(None, {}, ()):
+        for fields in (fields for family in FAMILIES for fields in _new(family, None, {}, ())):
             yield FlowEntry(
                 Table.FIREWALL, DEFAULT_PRIORITY, match(**fields), purpose, actions, counts=("rule", DEFAULT_ID)
             )
@@ -107,15 +104,14 @@ def _rule_entries(judged: Judged, cut_established: bool) -> Iterator[FlowEntry]:
     passes = rule.action in (RuleAction.ALLOW, RuleAction.LIMIT)
     actions = (Punt(Meter.FIREWALL),) if rule.action is RuleAction.REJECT else ()
     purpose = Purpose.REJECTED if actions else Purpose.FIREWALL
-    begun = _new(rule.protocol, _addresses(rule, "ipv4_src", "ipv4_dst"), rule.port_ranges(), only_syn=passes)
-    for fields in begun:
-        goto = Table.BALANCE if passes else None
-        yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
-    if not (cut_established or meter):
-        return
-    for fields in _established(rule):
-        goto = Table.RESETS if passes else None
-        yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+    for family in families_of(rule.src, rule.dst):
+        ends = _addresses(rule, family.src, family.dst)
+        for fields in _new(family, rule.protocol, ends, rule.port_ranges(), only_syn=passes):
+            goto = Table.BALANCE if passes else None
+            yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+        for fields in _established(family, rule) if cut_established or meter else ():
+            goto = Table.RESETS if passes else None
+            yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
 
 
 def _addresses(rule: Rule, source: str, destination: str) -> Fields:
@@ -128,11 +124,11 @@ def _addresses(rule: Rule, source: str, destination: str) -> Fields:
 
 
 def _new(
-    protocol: str | None, addresses: Fields, ports: tuple[tuple[int, int], ...], only_syn: bool = False
+    family: Family, protocol: str | None, addresses: Fields, ports: tuple[tuple[int, int], ...], only_syn: bool = False
 ) -> Iterator[Fields]:
     """What begins a connection that the rule is about."""
-    here: Fields = {"eth_type": IPV4, "reg0": FROM_HOST, "ct_state": (NEW, NEW), **addresses}
-    for name, number in PROTOCOLS.items():
+    here = family.fields(reg0=FROM_HOST, ct_state=(NEW, NEW), **addresses)
+    for name, number in protocols(family).items():
         if protocol not in (None, name):
             continue
         fields = {**here, "ip_proto": number}
@@ -142,10 +138,10 @@ def _new(
         yield from ({**fields, f"{name}_dst": mask} for mask in masks) if masks else (fields,)
 
 
-def _established(rule: Rule) -> Iterator[Fields]:
+def _established(family: Family, rule: Rule) -> Iterator[Fields]:
     """Both directions of known connections that the rule is about, by the tuple they began with."""
-    here: Fields = {"eth_type": IPV4, "ct_state": (EST, EST), **_addresses(rule, "ct_nw_src", "ct_nw_dst")}
-    for name, number in PROTOCOLS.items():
+    here = family.fields(ct_state=(EST, EST), **_addresses(rule, family.ct_src, family.ct_dst))
+    for name, number in protocols(family).items():
         if rule.protocol not in (None, name):
             continue
         fields = {**here, "ct_nw_proto": number}
@@ -158,13 +154,9 @@ def verdict(firewall: Firewall, rules: Iterable[Rule], src: int, dst: int, dst_p
     for judged in in_order(rules):
         rule = judged.rule
         in_ports = not rule.dst_ports or any(low <= dst_port <= high for low, high in rule.port_ranges())
-        if rule.protocol in (None, "tcp") and in_ports and _within(src, rule.src) and _within(dst, rule.dst):
+        if rule.protocol in (None, "tcp") and in_ports and within(src, rule.src) and within(dst, rule.dst):
             return rule.action.value, rule.id
     return firewall.default.value, DEFAULT_ID
-
-
-def _within(address: int, text: str | None) -> bool:
-    return text is None or (":" not in text and address & prefix(text)[1] == prefix(text)[0])
 
 
 def shadowed(rules: Iterable[Rule]) -> list[tuple[Rule, Rule]]:

@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     INJECTED = 0x06
     QUARANTINE = 0x07
     LINK_PROBE = 0x08
+    ND = 0x09
     TRACK = 0x10
     FIREWALL = 0x20
     REUSED_PORT = 0x21
@@ -236,7 +237,7 @@ class MeterEntry:
 
 
 class Connection(NamedTuple):
-    """The original direction of a tracked TCP connection: what the initiator sent, before translation. IPv4 as integers."""
+    """The original direction of a tracked TCP connection: what the initiator sent, before translation. Addresses as integers."""
 
     src: int
     src_port: int

@@ -1,13 +1,16 @@
-"""The few frames the controller writes itself: ARP, LLDP and bare TCP segments. Reading of mirrored frames: `segments.py`."""
+"""The few frames the controller writes itself: ARP, LLDP, bare TCP segments and ICMP errors. Reading of mirrored frames: `segments.py`."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import struct
+import zlib
 from typing import NamedTuple
 
-from controller.pipeline import ACK, ARP_TYPE, IPV4, LLDP_TYPE, RST, SYN
+from controller import addresses
+from controller.addresses import family_of, is_ipv6, octets
+from controller.pipeline import ACK, ARP_TYPE, ICMP, ICMPV6, IPV4, IPV6, LLDP_TYPE, RST, SYN, TCP
 
 BROADCAST = 0xFFFFFFFFFFFF
 LLDP_MULTICAST = 0x0180C200000E
@@ -20,7 +23,12 @@ _SIGNATURE_BYTES = 16
 
 
 def vip_mac(address: int) -> int:
-    """The MAC a VIP (IPv4 as integer) answers ARP with: locally administered, one per address, none of which is the fabric's own."""
+    """The MAC a VIP answers with when it is asked for: locally administered, none of which is the fabric's own.
+
+    One per IPv4 address. Of IPv6 addresses two may share one: packets are told apart by address, never by this MAC.
+    """
+    if is_ipv6(address):
+        return 0x0E56 << 32 | zlib.crc32(octets(address))
     return 0x0E52 << 32 | address
 
 
@@ -111,8 +119,8 @@ def read_lldp(key: bytes, frame: bytes) -> tuple[int, int] | None:
     return (dpid, port_no) if hmac.compare_digest(values.get(127, b""), expected) else None
 
 
-def _checksum(raw: bytes) -> int:
-    """Internet checksum (RFC 1071)."""
+def checksum(raw: bytes) -> int:
+    """Internet checksum (RFC 1071); 0 over data that holds its own and is intact."""
     if len(raw) % 2:
         raw += b"\0"
     total: int = sum(struct.unpack(f"!{len(raw) // 2}H", raw))
@@ -122,7 +130,7 @@ def _checksum(raw: bytes) -> int:
 
 
 class Tcp(NamedTuple):
-    """A TCP segment to be written (RFC 9293 §3.1); addresses are IPv4 integers."""
+    """A TCP segment to be written (RFC 9293 §3.1); both addresses of one family."""
 
     src: int
     src_port: int
@@ -136,27 +144,44 @@ class Tcp(NamedTuple):
     payload: bytes = b""
 
 
-MSS_1460 = b"\x02\x04\x05\xb4"
+def mss(address: int) -> bytes:
+    """The MSS option of a SYN to or from this address: what an Ethernet frame carries (RFC 9293 §3.7.1)."""
+    return struct.pack("!BBH", 2, 4, 1440 if is_ipv6(address) else 1460)
 
 
 def tcp(segment: Tcp, eth_dst: int, eth_src: int) -> bytes:
-    """The frame of a segment, checksums filled in, don't-fragment set."""
-    source, destination = segment.src.to_bytes(4, "big"), segment.dst.to_bytes(4, "big")
+    """The frame of a segment, checksums filled in, never to be fragmented."""
+    way = octets(segment.src) + octets(segment.dst)
     offset = (20 + len(segment.options)) // 4
     fixed = (segment.src_port, segment.dst_port, segment.seq & 0xFFFFFFFF, segment.ack & 0xFFFFFFFF)
     body = segment.options + segment.payload
     header = struct.pack("!HHIIBBHHH", *fixed, offset << 4, segment.flags, segment.window, 0, 0)
-    pseudo = source + destination + struct.pack("!BBH", 0, 6, len(header) + len(body))
-    total = _checksum(pseudo + header + body)
+    # The pseudo-header's sum is the same for both families: addresses, length and protocol (RFC 8200 §8.1).
+    pseudo = way + struct.pack("!HH", TCP, len(header) + len(body))
+    total = checksum(pseudo + header + body)
     header = header[:16] + total.to_bytes(2, "big") + header[18:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(header) + len(body), 0, 0x4000, 64, 6, 0, source, destination)
-    ip = ip[:10] + _checksum(ip).to_bytes(2, "big") + ip[12:]
-    return ethernet(eth_dst, eth_src, IPV4, ip + header + body)
+    eth_type = family_of(segment.src).eth_type
+    return ethernet(eth_dst, eth_src, eth_type, _ip(TCP, segment.src, segment.dst, header + body))
+
+
+def _ip(protocol: int, src: int, dst: int, payload: bytes, hop_limit: int = 64) -> bytes:
+    """An IP packet of the addresses' family (RFC 791, RFC 8200 §3)."""
+    if is_ipv6(src):
+        return struct.pack("!IHBB", 6 << 28, len(payload), protocol, hop_limit) + octets(src) + octets(dst) + payload
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0x4000, hop_limit, protocol, 0)
+    header += octets(src) + octets(dst)
+    return header[:10] + checksum(header).to_bytes(2, "big") + header[12:] + payload
+
+
+def icmpv6(message: bytes, src: int, dst: int, hop_limit: int = 64) -> bytes:
+    """The IPv6 packet of an ICMPv6 message, its checksum (RFC 4443 §2.3) filled in."""
+    total = checksum(octets(src) + octets(dst) + struct.pack("!HH", ICMPV6, len(message)) + message)
+    return _ip(ICMPV6, src, dst, message[:2] + total.to_bytes(2, "big") + message[4:], hop_limit)
 
 
 def rebuilt_syn(client: tuple[int, int], vip: tuple[int, int], isn: int) -> Tcp:
     """The client's SYN, made again from what its refusal names. Only an MSS option: timestamps may not be invented (RFC 7323 PAWS)."""
-    return Tcp(*client, *vip, SYN, isn, window=64240, options=MSS_1460)
+    return Tcp(*client, *vip, SYN, isn, window=64240, options=mss(vip[0]))
 
 
 def refusal(vip: tuple[int, int], client: tuple[int, int], isn: int) -> Tcp:
@@ -172,14 +197,38 @@ def answer_to(segment: Tcp, length: int) -> Tcp:
     return Tcp(*back, RST | ACK, 0, segment.seq + length)
 
 
+def read_addresses(frame: bytes) -> tuple[int, int] | None:
+    """(source, destination) of an untagged IP frame; None: no IP, or an IPv6 address that only disguises an IPv4 one."""
+    eth_type = frame[12:14]
+    if eth_type == IPV4.to_bytes(2) and len(frame) >= 34:
+        return int.from_bytes(frame[26:30]), int.from_bytes(frame[30:34])
+    if eth_type != IPV6.to_bytes(2) or len(frame) < 54:
+        return None
+    src, dst = addresses.read(frame[22:38]), addresses.read(frame[38:54])
+    return None if src is None or dst is None else (src, dst)
+
+
+_LEAST_MTU = 1280
+
+
 def prohibited(frame: bytes, eth_dst: int) -> bytes | None:
-    """ICMP "communication administratively prohibited" (RFC 1812 §5.2.7.1) for an untagged IPv4 frame, in the name of its destination."""
-    header = (frame[14] & 0xF) * 4 if len(frame) >= 34 else 0
+    """ICMP "communication administratively prohibited" for an untagged IP frame, in the name of its destination.
+
+    RFC 1812 §5.2.7.1 (quotes 8 octets behind the header) and RFC 4443 §3.1 (quotes what fits the least MTU). None for what is not
+    to be answered: headers that are cut, and ICMPv6 errors themselves (RFC 4443 §2.4).
+    """
+    way = read_addresses(frame)
+    if way is None:
+        return None
+    src, dst = way
+    if is_ipv6(src):
+        if frame[20] == ICMPV6 and (len(frame) < 55 or frame[54] < 128):
+            return None
+        message = struct.pack("!BBHI", 1, 1, 0, 0) + frame[14 : 14 + _LEAST_MTU - 48]
+        return ethernet(eth_dst, CONTROLLER_MAC, IPV6, icmpv6(message, dst, src))
+    header = (frame[14] & 0xF) * 4
     if header < 20 or len(frame) < 14 + header + 8:
         return None
-    quoted = frame[14 : 14 + header + 8]
-    icmp = struct.pack("!BBHI", 3, 13, 0, 0) + quoted
-    icmp = icmp[:2] + _checksum(icmp).to_bytes(2, "big") + icmp[4:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), 0, 0, 64, 1, 0, frame[30:34], frame[26:30])
-    ip = ip[:10] + _checksum(ip).to_bytes(2, "big") + ip[12:]
-    return ethernet(eth_dst, CONTROLLER_MAC, IPV4, ip + icmp)
+    icmp = struct.pack("!BBHI", 3, 13, 0, 0) + frame[14 : 14 + header + 8]
+    icmp = icmp[:2] + checksum(icmp).to_bytes(2, "big") + icmp[4:]
+    return ethernet(eth_dst, CONTROLLER_MAC, IPV4, _ip(ICMP, dst, src, icmp))

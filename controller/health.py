@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from controller import addresses
+from controller.addresses import is_ipv6
 from controller.decisions import Decision, SendPacket
 from controller.flows import Output
-from controller.frames import MSS_1460, Tcp, tcp, vip_mac
+from controller.frames import Tcp, mss, tcp, vip_mac
 from controller.pipeline import ACK, FIN, PROBE_PORT_COUNT, PROBE_PORT_FIRST, PSH, RST, SYN
 from controller.policy import HealthCheck
 from controller.segments import Segment
@@ -53,7 +55,7 @@ class ProbeResult(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Whom to probe, where it is attached, and from which address (IPv4 as integer)."""
+    """Whom to probe, where it is attached, and from which address (as integer, of the host's family)."""
 
     member: MemberKey
     host: Host
@@ -99,7 +101,7 @@ class Prober:
         isn = self._rng.getrandbits(32)
         probe = _Probe(target, check, source_port, (isn + 1) % _SEQUENCES, now, now + check.timeout_s)
         self._probes[key] = probe
-        return [self._send(probe, SYN, isn, options=MSS_1460)]
+        return [self._send(probe, SYN, isn, options=mss(target.source))]
 
     def _send(self, probe: _Probe, flags: int, seq: int, payload: bytes = b"", options: bytes = b"") -> Decision:
         target = probe.target
@@ -141,7 +143,8 @@ class Prober:
         if probe.check.type == "tcp":
             probe.deadline = now + LINGER_S
             return [self._send(probe, ACK, probe.next_seq)]
-        host = ".".join(str(byte) for byte in probe.target.source.to_bytes(4, "big"))
+        source = probe.target.source
+        host = f"[{addresses.text(source)}]" if is_ipv6(source) else addresses.text(source)
         request = f"GET {probe.check.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: resetlb-probe\r\nConnection: close\r\n\r\n".encode()
         sent = self._send(probe, PSH | ACK, probe.next_seq, request)
         probe.next_seq = (probe.next_seq + len(request)) % _SEQUENCES

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controller.flows import Ct, FlowEntry, Match, Punt, Purpose, Resubmit, match
+from controller.addresses import FAMILIES, Family, family_of
+from controller.flows import Ct, FlowEntry, Punt, Purpose, Resubmit
 from controller.pipeline import (
     ACK,
     CLIENT_DATA_SEEN,
     FIN,
     FIN_SEEN,
-    IPV4,
     MEMBER_DATA_SEEN,
     PINNED_MASK,
     PSH,
@@ -43,30 +43,30 @@ class Pinned(NamedTuple):
     member: int
     vip_name: str
     member_name: str
-
-
-def _tcp(**fields: int | tuple[int, int]) -> Match:
-    return match(eth_type=IPV4, ip_proto=TCP, **fields)
+    vip_address: int
 
 
 def _mark(bits: int, mask: int, pinned: int | None) -> tuple[int, int]:
     return (bits, mask) if pinned is None else (bits | pinned, mask | PINNED_MASK)
 
 
-def _resets(zone: int, priority: int, pinned: int | None, names: tuple[str, ...]) -> Iterator[FlowEntry]:
-    """The reset entries for one pair, or for all other connections (`pinned` None)."""
+def _resets(
+    family: Family, zone: int, priority: int, pinned: int | None, names: tuple[str, ...]
+) -> Iterator[FlowEntry]:
+    """The reset entries for one pair, or for all other connections of a family (`pinned` None)."""
     a_reset, mirror = (RST, RST), (Punt(Meter.MIRROR),)
     kinds = (
         ("refused", _REPLY, 0),
         ("aborted-by-member", _REPLY, SYN_ACK_SEEN),
     )
     for kind, direction, stage in kinds:
-        fields = _tcp(tcp_flags=a_reset, ct_state=direction, ct_mark=_mark(stage, SYN_ACK_SEEN, pinned))
+        mark = _mark(stage, SYN_ACK_SEEN, pinned)
+        fields = family.match(ip_proto=TCP, tcp_flags=a_reset, ct_state=direction, ct_mark=mark)
         actions = () if kind == "refused" else mirror
         goto = Table.HOLD if kind == "refused" else Table.ROUTE
         yield FlowEntry(Table.RESETS, priority, fields, Purpose.RESET, actions, goto, counts=("reset", *names, kind))
     pair = {} if pinned is None else {"ct_mark": (pinned, PINNED_MASK)}
-    fields = _tcp(tcp_flags=a_reset, ct_state=_FORWARD, **pair)
+    fields = family.match(ip_proto=TCP, tcp_flags=a_reset, ct_state=_FORWARD, **pair)
     yield FlowEntry(
         Table.RESETS,
         priority,
@@ -76,10 +76,11 @@ def _resets(zone: int, priority: int, pinned: int | None, names: tuple[str, ...]
         Table.ROUTE,
         counts=("reset", *names, "aborted-by-client"),
     )
-    handshake = _tcp(tcp_flags=(SYN | ACK, SYN | ACK | RST), ct_state=_REPLY, ct_mark=_mark(0, SYN_ACK_SEEN, pinned))
+    unseen = _mark(0, SYN_ACK_SEEN, pinned)
+    handshake = family.match(ip_proto=TCP, tcp_flags=(SYN | ACK, SYN | ACK | RST), ct_state=_REPLY, ct_mark=unseen)
     yield FlowEntry(Table.RESETS, priority, handshake, Purpose.STAGE, (_seen(zone, SYN_ACK_SEEN),), Table.ROUTE,
                     counts=("handshake", *names))  # fmt: skip
-    closing = _tcp(tcp_flags=(FIN, FIN), ct_mark=_mark(0, FIN_SEEN, pinned))
+    closing = family.match(ip_proto=TCP, tcp_flags=(FIN, FIN), ct_mark=_mark(0, FIN_SEEN, pinned))
     yield FlowEntry(
         Table.RESETS,
         priority - 2,
@@ -99,16 +100,19 @@ def _seen(zone: int, bit: int) -> Ct:
 def watch(zone: int, pairs: Iterable[Pinned]) -> Iterator[FlowEntry]:
     """Table 3, and what table 7 does while nothing is held."""
     for pair in pairs:
-        yield from _resets(zone, 90, pair.vip << VIP_SHIFT | pair.member, (pair.vip_name, pair.member_name))
-    yield from _resets(zone, 50, None, ())
-    for direction, bit in ((_FORWARD, CLIENT_DATA_SEEN), (_REPLY, MEMBER_DATA_SEEN)):
-        data = _tcp(tcp_flags=(PSH, PSH), ct_state=direction, ct_mark=(0, bit))
-        yield FlowEntry(Table.RESETS, 40, data, Purpose.STAGE, (_seen(zone, bit),), Table.ROUTE)
-    yield FlowEntry(Table.RESETS, 0, match(eth_type=IPV4), Purpose.RESET, goto=Table.ROUTE)
-    yield FlowEntry(Table.HOLD, 0, match(eth_type=IPV4), Purpose.RESET, (Punt(Meter.MIRROR), Resubmit(Table.ROUTE)))
+        names = pair.vip_name, pair.member_name
+        yield from _resets(family_of(pair.vip_address), zone, 90, pair.vip << VIP_SHIFT | pair.member, names)
+    for family in FAMILIES:
+        yield from _resets(family, zone, 50, None, ())
+        for direction, bit in ((_FORWARD, CLIENT_DATA_SEEN), (_REPLY, MEMBER_DATA_SEEN)):
+            data = family.match(ip_proto=TCP, tcp_flags=(PSH, PSH), ct_state=direction, ct_mark=(0, bit))
+            yield FlowEntry(Table.RESETS, 40, data, Purpose.STAGE, (_seen(zone, bit),), Table.ROUTE)
+        yield FlowEntry(Table.RESETS, 0, family.match(), Purpose.RESET, goto=Table.ROUTE)
+        yield FlowEntry(Table.HOLD, 0, family.match(), Purpose.RESET, (Punt(Meter.MIRROR), Resubmit(Table.ROUTE)))
 
 
-def hold() -> FlowEntry:
+def hold() -> Iterator[FlowEntry]:
     """Refusals of connections that may be redispatched stay here until the controller has an answer, or is gone for `HOLD_S`."""
-    fields = _tcp(ct_mark=(REDISPATCH, REDISPATCH))
-    return FlowEntry(Table.HOLD, 10, fields, Purpose.HELD, (Punt(Meter.HELD),), hard_timeout_s=HOLD_S)
+    for family in FAMILIES:
+        fields = family.match(ip_proto=TCP, ct_mark=(REDISPATCH, REDISPATCH))
+        yield FlowEntry(Table.HOLD, 10, fields, Purpose.HELD, (Punt(Meter.HELD),), hard_timeout_s=HOLD_S)

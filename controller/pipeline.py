@@ -24,6 +24,7 @@ class Table(IntEnum):
     HOLD = 7
     AFFINITY = 8
     PINNED = 9
+    ADVERTISE = 10
 
 
 class Meter(IntEnum):
@@ -38,6 +39,7 @@ class Meter(IntEnum):
     FIREWALL = 7
     LINK_PROBE = 8
     NEW_LINK = 9
+    ND = 10
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
@@ -50,6 +52,7 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.HELD: (5000, 2000),
     Meter.FIREWALL: (1000, 200),
     Meter.NEW_LINK: (500, 200),
+    Meter.ND: (500, 200),
     # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
     Meter.LINK_PROBE: (1000, 500),
 }
@@ -119,10 +122,11 @@ RULES: dict[Table, TableRules] = {
     Table.RESETS: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.HOLD})),
     Table.BALANCE: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.PINNED})),
     Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst"}, frozenset()),
-    Table.NEIGHBOUR: TableRules(_ARP | _ND, frozenset()),
+    Table.NEIGHBOUR: TableRules(_ARP | _ND, frozenset({Table.ADVERTISE})),
     Table.HOLD: TableRules(_IP | _CT, frozenset()),
     Table.AFFINITY: TableRules(_IP, frozenset()),
     Table.PINNED: TableRules(_IP | {"reg1"}, frozenset()),
+    Table.ADVERTISE: TableRules(_ND, frozenset()),
 }
 
 _EITHER_IP = ("eth_type", (IPV4, IPV6))

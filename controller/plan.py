@@ -100,7 +100,7 @@ class Plan:
 
     @cached_property
     def _neighbours(self) -> dict[Slot, Wanted]:
-        """Answers to ARP, by where the hosts are."""
+        """Answers to ARP and neighbour discovery, by where the hosts are."""
         ours = sorted({*self.vip_addresses, *(one.source for one in self.probed)})
         answers: dict[Slot, Wanted] = {("ours",): self.known.of(("ours",), admission.neighbours, ours, ())}
         taken = frozenset(self.vip_addresses)
@@ -151,14 +151,14 @@ def _always() -> Content:
 
 def _attached(zone: int, fabric_ports: Iterable[int], local: Iterable[Host]) -> Iterator[FlowEntry]:
     for port_no in fabric_ports:
-        yield admission.arriving(zone, port_no)
+        yield from admission.arriving(zone, port_no)
     for host in local:
         yield from admission.attached(host)
         yield from routes.local(host)
 
 
 def _judged(zone: int, vips: tuple[int, ...], judge: Firewall, rules: tuple[Rule, ...]) -> Content:
-    yield tracking.track(zone)
+    yield from tracking.track(zone)
     yield from tracking.admit(zone, vips)
     yield from firewall.entries(judge, rules)
     yield from firewall.meters(rules)

@@ -6,13 +6,14 @@ away. Entries outlive the controller in the store; a repeated offender stays out
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+from controller import addresses
+from controller.addresses import family_of
 from controller.decisions import Announce, Decision, Persist
 from controller.flows import FlowEntry, Purpose, match
-from controller.pipeline import IPV4, Table
+from controller.pipeline import Table
 from controller.topology import Host
 
 FIRST_TTL_S = 300
@@ -41,8 +42,8 @@ class Quarantined:
         return self.since + self.ttl_s
 
     def covers(self, address: int) -> bool:
-        """Whether an IPv4 address (integer) is meant."""
-        return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(self.client, strict=False)
+        """Whether an address (integer) is meant."""
+        return addresses.within(address, self.client)
 
 
 class QuarantineError(ValueError):
@@ -89,10 +90,6 @@ class Quarantine:
         """Put a client away. Raises QuarantineError: full, already there, or something this version does not carry out."""
         if action != "drop":
             raise QuarantineError(f"action: {action} is not carried out by this version; use drop")
-        if ":" in client:
-            raise QuarantineError(
-                f"client: {client} is an IPv6 address or prefix, which this version does not carry out"
-            )
         if any(entry.client == client and entry.vip == vip for entry in self.entries.values()):
             raise QuarantineError(f"client: {client} is in quarantine already")
         if len(self.entries) >= MAX_ENTRIES:
@@ -142,10 +139,11 @@ class Quarantine:
         """The entries' flows for the hosts of one switch."""
         for host in hosts:
             for entry in self.entries.values():
-                if entry.covers(host.ip):
-                    fields = {"in_port": host.port_no, "eth_src": host.mac, "eth_type": IPV4, "ipv4_src": host.ip}
+                if entry.covers(host.ip) and family_of(entry.vip_address or host.ip) is family_of(host.ip):
+                    family = family_of(host.ip)
+                    fields = family.fields(in_port=host.port_no, eth_src=host.mac, src=host.ip)
                     if entry.vip_address is not None:
-                        fields["ipv4_dst"] = entry.vip_address
+                        fields |= family.fields(dst=entry.vip_address)
                     yield FlowEntry(
                         Table.ADMISSION, 95, match(**fields), Purpose.QUARANTINE, counts=("quarantine", entry.id)
                     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from controller.addresses import family_of
 from controller.decisions import Decision, FlushConnection, SendPacket
 from controller.events import PacketSeen
 from controller.flows import TO_TABLE, Action, Connection, Output, SetField
@@ -39,7 +40,11 @@ class Reopening:
         actions: tuple[Action, ...] = (Output(TO_TABLE),)
         if connection != seen:
             # Translated already: as it was sent, it goes in again.
-            actions = (SetField("ipv4_dst", connection.dst), SetField("tcp_dst", connection.dst_port), *actions)
+            actions = (
+                SetField(family_of(connection.dst).dst, connection.dst),
+                SetField("tcp_dst", connection.dst_port),
+                *actions,
+            )
         flush = FlushConnection(event.dpid, zone, connection)
         if segment.flags & RST:
             since, known = self._again.pop(connection, (0.0, None))

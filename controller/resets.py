@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from controller.balance import connection_of
 from controller.flows import Connection, Purpose
 from controller.pipeline import (
     CLIENT_DATA_SEEN,
@@ -123,9 +124,7 @@ class Resets:
 
 def _connection(fields: dict[str, int], segment: Segment) -> Connection:
     """The original tuple if the tracker knew it, else the segment's own."""
-    if "ct_nw_src" in fields:
-        return Connection(fields["ct_nw_src"], fields["ct_tp_src"], fields["ct_nw_dst"], fields["ct_tp_dst"])
-    return tuple_of(segment)
+    return connection_of(fields) or tuple_of(segment)
 
 
 def tuple_of(segment: Segment) -> Connection:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from controller.addresses import FAMILIES, family_of
 from controller.flows import (
     IN_PORT,
     Action,
@@ -32,7 +33,7 @@ from controller.flows import (
 from controller.frames import CONTROLLER_MAC, edge_mac
 from controller.parts import part_of
 from controller.paths import Paths
-from controller.pipeline import IPV4, KNOWN, TCP, VIP_MASK, VIP_SHIFT, Table
+from controller.pipeline import KNOWN, TCP, VIP_MASK, VIP_SHIFT, Table
 from controller.reconcile import Wanted
 from controller.topology import Host
 
@@ -81,12 +82,14 @@ class Ways(NamedTuple):
             yield GroupEntry(_group(group, self.zone, number), "fast-failover", (direct, round_it))
 
 
-def _onward(eth_dst: int, *actions: Action, in_port: int | None = None) -> FlowEntry:
+def _onward(eth_dst: int, *actions: Action, in_port: int | None = None) -> Iterator[FlowEntry]:
     """What packets on a way do next; a switch sends nothing back by its number where it came in, so that is a matter of its own."""
-    if in_port is None:
-        return FlowEntry(Table.ROUTE, 50, match(eth_type=IPV4, eth_dst=eth_dst), Purpose.ROUTE, actions)
-    fields = match(in_port=in_port, eth_type=IPV4, eth_dst=eth_dst)
-    return FlowEntry(Table.ROUTE, 60, fields, Purpose.ROUTE, actions)
+    for family in FAMILIES:
+        if in_port is None:
+            yield FlowEntry(Table.ROUTE, 50, family.match(eth_dst=eth_dst), Purpose.ROUTE, actions)
+        else:
+            fields = family.match(in_port=in_port, eth_dst=eth_dst)
+            yield FlowEntry(Table.ROUTE, 60, fields, Purpose.ROUTE, actions)
 
 
 def ways(paths: Paths, dpid: int) -> dict[int, Ways]:
@@ -123,34 +126,35 @@ def _groups(ways: Ways) -> Iterator[GroupEntry]:
 
 def _transit(ways: Ways) -> Iterator[FlowEntry]:
     zone, only = ways.zone, ways.shortest[0] if len(ways.shortest) == 1 else None
-    yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST, zone)))
+    yield from _onward(edge_mac(zone), ToGroup(_group(SHORTEST, zone)))
     for port in ways.shortest:
         # From a switch that is nearer: one of the two does not know yet how the fabric has changed.
         if (way := ways.round(port)) is not None:
             actions = (*ways.onto(way[0]), ToGroup(_group(DETOUR, zone, way[0])))
-            yield _onward(edge_mac(zone), *actions, in_port=port)
+            yield from _onward(edge_mac(zone), *actions, in_port=port)
     if only is not None and (way := ways.round(only)) is not None:
-        yield _onward(edge_mac(zone), ToGroup(_group(SHORTEST_OR_BACK, zone)), in_port=way[1])
+        yield from _onward(edge_mac(zone), ToGroup(_group(SHORTEST_OR_BACK, zone)), in_port=way[1])
     for number, port in enumerate(ways.detours, 1):
-        yield _onward(edge_mac(zone, number), ToGroup(_group(DETOUR, zone, number)))
+        yield from _onward(edge_mac(zone, number), ToGroup(_group(DETOUR, zone, number)))
         if (way := ways.round(port)) is not None:
             back = ToGroup(_group(DETOUR_OR_BACK, zone, number))
-            yield _onward(edge_mac(zone, number), back, in_port=way[1])
+            yield from _onward(edge_mac(zone, number), back, in_port=way[1])
 
 
 def remote(zone: int, hosts: Iterable[Host]) -> Iterator[FlowEntry]:
     """To the hosts of another switch, with this zone."""
     actions = (SetField("eth_dst", edge_mac(zone)), ToGroup(_group(SHORTEST, zone)))
     for host in hosts:
-        yield FlowEntry(Table.ROUTE, 20, match(eth_type=IPV4, ipv4_dst=host.ip), Purpose.ROUTE, actions)
+        yield FlowEntry(Table.ROUTE, 20, family_of(host.ip).match(dst=host.ip), Purpose.ROUTE, actions)
 
 
 def local(host: Host) -> Iterator[FlowEntry]:
     """To a host of this switch."""
-    to_host = match(eth_type=IPV4, ipv4_dst=host.ip)
+    family = family_of(host.ip)
+    to_host = family.match(dst=host.ip)
     yield FlowEntry(Table.ROUTE, 30, to_host, Purpose.ROUTE, (SetField("eth_dst", host.mac), Output(host.port_no)))
     # Back out of the port it came in by: a neighbour behind the same port, or the host itself (hairpin).
-    same_port = match(in_port=host.port_no, eth_type=IPV4, ipv4_dst=host.ip)
+    same_port = family.match(in_port=host.port_no, dst=host.ip)
     actions = (SetField("eth_dst", host.mac), SetField("eth_src", CONTROLLER_MAC), Output(IN_PORT))
     yield FlowEntry(Table.ROUTE, 31, same_port, Purpose.ROUTE, actions)
 
@@ -160,13 +164,12 @@ def hairpin(zone: int, member: Host, port: int, vip_address: int, vip: int) -> I
 
     The second translation has a zone of its own, and its replies meet it before the first (table 1).
     """
-    zone |= HAIRPIN_ZONE
+    zone, family = zone | HAIRPIN_ZONE, family_of(member.ip)
     pinned = (KNOWN | vip << VIP_SHIFT, KNOWN | VIP_MASK)
-    itself = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port, ct_mark=pinned)
+    to_itself = family.fields(ip_proto=TCP, src=member.ip, dst=member.ip, tcp_dst=port)
     source = Ct(zone, Table.ROUTE, commit=True, nat=Nat("src", vip_address, HAIRPIN_PORTS))
-    yield FlowEntry(Table.ROUTE, 90, itself, Purpose.ROUTE, (source,))
+    yield FlowEntry(Table.ROUTE, 90, match(**to_itself, ct_mark=pinned), Purpose.ROUTE, (source,))
     # A packet that just had a stage bit set has no mark to match any more; its second translation is known by then.
-    later = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, ipv4_dst=member.ip, tcp_dst=port)
-    yield FlowEntry(Table.ROUTE, 80, later, Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),))
-    reply = match(eth_type=IPV4, ip_proto=TCP, ipv4_src=member.ip, tcp_src=port, ipv4_dst=vip_address)
+    yield FlowEntry(Table.ROUTE, 80, match(**to_itself), Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),))
+    reply = family.match(ip_proto=TCP, src=member.ip, tcp_src=port, dst=vip_address)
     yield FlowEntry(Table.TRACK, 20, reply, Purpose.TRACK, (Ct(zone, Table.TRACK, nat=Nat()),))

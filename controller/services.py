@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-import ipaddress
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controller import addresses
+from controller.addresses import is_ipv6
 from controller.balance import Choice, Service
 from controller.decisions import Announce, Decision, Persist
 from controller.events import LoadReported
 from controller.flows import Connection
 from controller.health import MemberKey, Target
 from controller.mirror import Pinned
+from controller.neighbours import CONTROLLER_IPV6
 from controller.numbering import Numbering
 from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, mark
 from controller.policy import AdminState, Policy, Vip
@@ -87,7 +89,7 @@ class Services:
         """Take a policy. Members that stay the same server keep their health, ejection and number."""
         recorded: list[Decision] = []
         numbers: dict[MemberKey, int] = {}
-        addresses: dict[MemberKey, int] = {}
+        located: dict[MemberKey, int] = {}
         names = set()
         for pool_name, pool in policy.pools.items():
             for member in pool.members:
@@ -95,7 +97,7 @@ class Services:
                 names.add(name)
                 key = pool_name, member.name
                 numbers[key], new = self._member_numbers.number(name)
-                addresses[key] = int(ipaddress.IPv4Address(member.address))
+                located[key] = addresses.number(member.address)
                 recorded += new
         recorded += self._member_numbers.release_all_but(names)
         self.vips, self.vips_of = dict(policy.vips), {}
@@ -104,13 +106,13 @@ class Services:
         for name in self.vips:
             recorded += self._vip_numbers.number(self._vip_key(name))[1]
         recorded += self._vip_numbers.release_all_but({self._vip_key(name) for name in self.vips})
-        self.pools.apply(policy, numbers, addresses)
+        self.pools.apply(policy, numbers, located)
         self._by_number = {member.number: member for member in self.pools.members.values()}
         self._readopt_ejections()
         self._readopt_weights()
         recorded += self._note_drains(now)
         address = policy.probe_address
-        self._probe_address = None if address is None else int(ipaddress.IPv4Address(address))
+        self._probe_address = None if address is None else addresses.number(address)
         self._follow_policy()
         return recorded
 
@@ -249,7 +251,7 @@ class Services:
             if weight and member.address in self.topology.hosts:
                 choices.append(Choice(member.number, member.address, member.policy.port, weight))
         number = self._vip_numbers.number(self._vip_key(name))[0]
-        address = int(ipaddress.IPv4Address(vip.address))
+        address = addresses.number(vip.address)
         return Service(number, address, vip.port, tuple(choices), settings.redispatch, vip.affinity_timeout_s)
 
     def moved(self, now: float) -> Moved | None:
@@ -291,7 +293,7 @@ class Services:
         """(address, port) of the VIP behind a number."""
         name = self.vip_name(number)
         vip = self.vips.get(name) if name else None
-        return (int(ipaddress.IPv4Address(vip.address)), vip.port) if vip else None
+        return (addresses.number(vip.address), vip.port) if vip else None
 
     def as_opened(self, seen: Connection, mark_value: int) -> Connection:
         """The connection a segment belongs to that the tracker knew but did not accept: translated, and without its original tuple."""
@@ -324,30 +326,31 @@ class Services:
 
     def _all_pairs(self) -> list[Pinned]:
         return [
-            Pinned(self.vip_number(name), member.number, name, member.policy.name)
+            Pinned(self.vip_number(name), member.number, name, member.policy.name, addresses.number(vip.address))
             for name, vip in self.vips.items()
             for member in self.pools.of(vip.pool)
         ]
 
     def _all_hairpins(self) -> list[Hairpin]:
         return [
-            Hairpin(member.address, member.policy.port, int(ipaddress.IPv4Address(vip.address)), self.vip_number(name))
+            Hairpin(member.address, member.policy.port, addresses.number(vip.address), self.vip_number(name))
             for name, vip in self.vips.items()
             for member in self.pools.of(vip.pool)
         ]
 
     @property
     def reserved(self) -> frozenset[int]:
-        """Addresses that no host may have: every VIP's, and the one own probes come from."""
-        taken = {int(ipaddress.IPv4Address(vip.address)) for vip in self.vips.values()}
+        """Addresses that no host may have: every VIP's, the one own probes come from, and the one own questions come from."""
+        taken = {addresses.number(vip.address) for vip in self.vips.values()} | {CONTROLLER_IPV6}
         return frozenset(taken if self._probe_address is None else taken | {self._probe_address})
 
-    def probe_source(self, pool: str) -> int | None:
-        """The address own probes of a pool come from: the policy's, else the pool's first VIP's, else any VIP's."""
+    def probe_source(self, member: MemberState) -> int | None:
+        """Where own probes of a member come from: the policy's address, else its pool's first VIP's, else any VIP's, of its family."""
+        vips = sorted(self.vips.values(), key=lambda vip: vip.pool != member.pool)
+        known = [addresses.number(vip.address) for vip in vips]
         if self._probe_address is not None:
-            return self._probe_address
-        vips = sorted(self.vips.values(), key=lambda vip: vip.pool != pool)
-        return int(ipaddress.IPv4Address(vips[0].address)) if vips else None
+            known.insert(0, self._probe_address)
+        return next((source for source in known if is_ipv6(source) == is_ipv6(member.address)), None)
 
     def addresses(self) -> list[int]:
         """Addresses of all members, each once."""
@@ -356,7 +359,7 @@ class Services:
     def _all_probed(self) -> list[Probed]:
         probed = []
         for member in self.pools.members.values():
-            source = self.probe_source(member.pool)
+            source = self.probe_source(member)
             if source is not None:
                 probed.append(Probed(member.address, member.policy.port, source))
         return list(dict.fromkeys(probed))
@@ -364,7 +367,7 @@ class Services:
     def target(self, member: MemberState) -> Target | None:
         """Where to probe a member; None while that is not known, its switch is away, or there is no address to ask from."""
         host = self.topology.hosts.get(member.address)
-        source = self.probe_source(member.pool)
+        source = self.probe_source(member)
         if host is None or not self.topology.switches[host.dpid].connected or source is None:
             return None
         return Target(member.key, host, member.policy.port, source)

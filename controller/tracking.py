@@ -6,20 +6,20 @@ connection" is `+new` with SYN and without ACK, from a host port, and nothing el
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controller.flows import Ct, FlowEntry, MaskedValue, Nat, Punt, Purpose, match
+from controller.addresses import FAMILIES, Family, Fields, family_of
+from controller.flows import Ct, FlowEntry, Nat, Punt, Purpose, match
 from controller.pipeline import (
     ACK,
     EST,
     FIN,
     FROM_FABRIC,
     FROM_HOST,
-    ICMP,
     INV,
-    IPV4,
     KNOWN,
     MARK_ALL,
     MEMBER_MASK,
@@ -39,20 +39,16 @@ _A_SYN_ACK = (SYN | ACK, SYN | ACK)
 _IS_KNOWN = (KNOWN, KNOWN)
 
 
-def track(zone: int) -> FlowEntry:
+def track(zone: int) -> Iterator[FlowEntry]:
     """Every IP packet for this switch meets the tracker once; what was translated is translated back or on."""
-    return FlowEntry(Table.TRACK, 10, match(eth_type=IPV4), Purpose.TRACK, (Ct(zone, Table.FIREWALL, nat=Nat()),))
+    for family in FAMILIES:
+        yield FlowEntry(Table.TRACK, 10, family.match(), Purpose.TRACK, (Ct(zone, Table.FIREWALL, nat=Nat()),))
 
 
-def _known_connections() -> Iterator[FlowEntry]:
-    yield FlowEntry(Table.FIREWALL, 100, match(eth_type=IPV4, ct_state=(EST, EST)), Purpose.FIREWALL, goto=Table.RESETS)
-    yield FlowEntry(Table.FIREWALL, 100, match(eth_type=IPV4, ct_state=(REL, REL)), Purpose.FIREWALL, goto=Table.ROUTE)
-    tcp: dict[str, int | MaskedValue] = {
-        "eth_type": IPV4,
-        "ip_proto": TCP,
-        "ct_state": (INV, INV),
-        "ct_mark": _IS_KNOWN,
-    }
+def _known_connections(family: Family) -> Iterator[FlowEntry]:
+    yield FlowEntry(Table.FIREWALL, 100, family.match(ct_state=(EST, EST)), Purpose.FIREWALL, goto=Table.RESETS)
+    yield FlowEntry(Table.FIREWALL, 100, family.match(ct_state=(REL, REL)), Purpose.FIREWALL, goto=Table.ROUTE)
+    tcp = family.fields(ip_proto=TCP, ct_state=(INV, INV), ct_mark=_IS_KNOWN)
     # The client opens a connection with the port of one that is still open here: forget that one, let the SYN in again.
     reused = match(**tcp, tcp_flags=_A_SYN, reg0=FROM_HOST)
     yield FlowEntry(Table.FIREWALL, 97, reused, Purpose.REUSED_PORT, (Punt(Meter.HELD, max_len=0xFFFF),))
@@ -66,8 +62,8 @@ def _known_connections() -> Iterator[FlowEntry]:
     yield FlowEntry(Table.FIREWALL, 94, match(**tcp), Purpose.FIREWALL)
 
 
-def _from_hosts(vips: Iterable[int]) -> Iterator[FlowEntry]:
-    here = {"eth_type": IPV4, "reg0": FROM_HOST}
+def _from_hosts(family: Family) -> Iterator[FlowEntry]:
+    here = family.fields(reg0=FROM_HOST)
     new, invalid = (NEW, NEW), (INV, INV)
     yield FlowEntry(
         Table.FIREWALL,
@@ -76,26 +72,23 @@ def _from_hosts(vips: Iterable[int]) -> Iterator[FlowEntry]:
         Purpose.FIREWALL,
         goto=Table.BALANCE,
     )
-    for vip in vips:
-        # A stray segment to a VIP must not reach the group: it would commit a connection and hit a member.
-        yield FlowEntry(Table.FIREWALL, 75, match(**here, ip_proto=TCP, ipv4_dst=vip), Purpose.FIREWALL)
     # Of a connection that is tracked at the initiator's edge: route it there.
     yield FlowEntry(Table.FIREWALL, 60, match(**here, ip_proto=TCP, ct_state=new), Purpose.FIREWALL, goto=Table.ROUTE)
     answer = match(**here, ip_proto=TCP, ct_state=invalid, tcp_flags=_A_SYN_ACK)
     yield FlowEntry(Table.FIREWALL, 60, answer, Purpose.FIREWALL, goto=Table.ROUTE)
-    for protocol in (UDP, ICMP):
+    for protocol in (UDP, family.icmp):
         yield FlowEntry(
             Table.FIREWALL, 60, match(**here, ip_proto=protocol, ct_state=new), Purpose.FIREWALL, goto=Table.BALANCE
         )
     yield FlowEntry(
-        Table.FIREWALL, 60, match(**here, ip_proto=ICMP, ct_state=invalid), Purpose.FIREWALL, goto=Table.ROUTE
+        Table.FIREWALL, 60, match(**here, ip_proto=family.icmp, ct_state=invalid), Purpose.FIREWALL, goto=Table.ROUTE
     )
 
 
-def _from_fabric(zone: int) -> Iterator[FlowEntry]:
+def _from_fabric(family: Family, zone: int) -> Iterator[FlowEntry]:
     """Judged at its first edge. UDP has no SYN, so its responder's edge must know it too, or a deny one way breaks replies the other."""
-    arrived = {"eth_type": IPV4, "reg0": FROM_FABRIC}
-    for protocol in (TCP, ICMP):
+    arrived = family.fields(reg0=FROM_FABRIC)
+    for protocol in (TCP, family.icmp):
         for state in (NEW, INV):
             fields = match(**arrived, ip_proto=protocol, ct_state=(state, state))
             yield FlowEntry(Table.FIREWALL, 50, fields, Purpose.FIREWALL, goto=Table.ROUTE)
@@ -106,16 +99,21 @@ def _from_fabric(zone: int) -> Iterator[FlowEntry]:
 
 def admit(zone: int, vips: Iterable[int]) -> Iterator[FlowEntry]:
     """The firewall table without rules: known connections on, new ones where they belong."""
-    yield from _known_connections()
-    yield from _from_hosts(vips)
-    yield from _from_fabric(zone)
+    for family in FAMILIES:
+        yield from _known_connections(family)
+        yield from _from_hosts(family)
+        yield from _from_fabric(family, zone)
+    for vip in vips:
+        # A stray segment to a VIP must not reach the group: it would commit a connection and hit a member.
+        stray = family_of(vip).match(reg0=FROM_HOST, ip_proto=TCP, dst=vip)
+        yield FlowEntry(Table.FIREWALL, 75, stray, Purpose.FIREWALL)
 
 
 def end_connections(members: Iterable[int]) -> Iterator[FlowEntry]:
     """Connections pinned to these members are over: what either end sends next makes the controller end them at both."""
-    for member in members:
+    for member, family in itertools.product(members, FAMILIES):
         pinned = (KNOWN | member, KNOWN | MEMBER_MASK)
-        fields = match(eth_type=IPV4, ip_proto=TCP, ct_state=(EST, EST), ct_mark=pinned)
+        fields = family.match(ip_proto=TCP, ct_state=(EST, EST), ct_mark=pinned)
         punt = (Punt(Meter.FIREWALL),)
         yield FlowEntry(Table.FIREWALL, 112, fields, Purpose.ENDED, punt, counts=("ended", str(member)))
 
@@ -138,18 +136,14 @@ def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: 
     """
     clients, ways = list(clients), list(ways)
     leading_to = Counter((way.member, way.member_port) for way in ways)
-    unknown: dict[str, int | MaskedValue] = {
-        "eth_type": IPV4,
-        "ip_proto": TCP,
-        "ct_state": (NEW, NEW),
-        "tcp_flags": (0, SYN | RST | FIN),
-    }
+    unknown: Fields = {"ip_proto": TCP, "ct_state": (NEW, NEW), "tcp_flags": (0, SYN | RST | FIN)}
     for way in ways:
-        forward = match(**unknown, ipv4_dst=way.vip, tcp_dst=way.vip_port, reg0=FROM_HOST)
+        family = family_of(way.vip)
+        forward = family.match(**unknown, dst=way.vip, tcp_dst=way.vip_port, reg0=FROM_HOST)
         yield FlowEntry(Table.FIREWALL, 76, forward, Purpose.FIREWALL, goto=Table.BALANCE, hard_timeout_s=grace_s)
         if leading_to[way.member, way.member_port] > 1:
             continue
-        back = {**unknown, "ipv4_src": way.member, "tcp_src": way.member_port}
+        back: Fields = {**unknown, "src": way.member, "tcp_src": way.member_port}
         commit = Ct(
             zone,
             Table.ROUTE,
@@ -158,8 +152,8 @@ def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: 
             mark=(way.mark, MARK_ALL),
         )
         arrivals = [
-            match(**back, reg0=FROM_FABRIC),
-            *(match(**back, reg0=FROM_HOST, ipv4_dst=client) for client in clients),
+            family.match(**back, reg0=FROM_FABRIC),
+            *(family.match(**back, reg0=FROM_HOST, dst=client) for client in clients if family_of(client) is family),
         ]
         for fields in arrivals:
             yield FlowEntry(Table.FIREWALL, 78, fields, Purpose.FIREWALL, (commit,), hard_timeout_s=grace_s)

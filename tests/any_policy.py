@@ -1,14 +1,16 @@
-"""Random policies for a given fabric: pools, VIPs that share them, firewall rules; small, so that they meet each other."""
+"""Random policies for a given fabric: pools of either family, VIPs that share them, firewall rules; small, so that they meet each other."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 from model_world import text
 
+from controller.addresses import is_ipv6
 from controller.policy import Policy, parse_policy
 from topologies.model.wiring import Wiring
 
 PREFIXES = ["10.0.0.0/8", "10.0.0.100", "10.0.0.101", "10.0.1.0/24", "10.0.1.1", "10.0.2.2", "192.0.2.0/24"]
+IPV6_PREFIXES = ["::/0", "fd00::/64", "fd00::64", "fd00::65", "fd00::1:0/112", "fd00::1:1", "2001:db8::/32"]
 PORTS = [80, 443, 8080, "80-90", "1000-1999", "1-65535"]
 
 
@@ -18,8 +20,9 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     protocol = draw(st.sampled_from([None, "tcp", "udp", "icmp"]))
     action = draw(st.sampled_from(["allow", "drop", "reject", "limit"]))
     rule: dict[str, Any] = {"priority": draw(st.integers(1, 3)), "action": action}
+    prefixes = draw(st.sampled_from([PREFIXES, IPV6_PREFIXES]))
     for side in ("src", "dst"):
-        prefix = draw(st.sampled_from([None, *PREFIXES]))
+        prefix = draw(st.sampled_from([None, *prefixes]))
         if prefix:
             rule[side] = prefix
     if protocol:
@@ -42,9 +45,13 @@ def firewalls(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
     """One or two pools of the fabric's hosts and of some that are nowhere, up to three VIPs, a firewall."""
-    servers = [text(host.address) for host in wiring.hosts] + ["10.0.9.9"]
-    pools = {}
+    nowhere = ["10.0.9.9", "fd00::9:9"]
+    located = [[text(host.address) for host in wiring.hosts if is_ipv6(host.address) is ipv6] for ipv6 in (False, True)]
+    pools, vip_addresses = {}, {}
     for name in ("web", "api")[: draw(st.integers(1, 2))]:
+        ipv6 = draw(st.booleans())
+        servers = [*located[ipv6], nowhere[ipv6]]
+        vip_addresses[name] = [["10.0.0.100", "10.0.0.101"], ["fd00::64", "fd00::65"]][ipv6]
         chosen = draw(
             st.lists(st.tuples(st.sampled_from(servers), st.sampled_from([80, 8080])), unique=True, max_size=4)
         )
@@ -55,14 +62,8 @@ def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
         ]  # fmt: skip
         pools[name] = {"members": members, "redispatch": draw(st.booleans()), "on_down": draw(st.sampled_from(["keep", "reset"])),
                        "drain_timeout_s": draw(st.sampled_from([0.0, 300.0]))}  # fmt: skip
-    sockets = draw(
-        st.lists(
-            st.tuples(st.sampled_from(["10.0.0.100", "10.0.0.101"]), st.sampled_from([80, 443])),
-            unique=True,
-            max_size=3,
-        )
-    )
-    vips = {f"v{number}": {"address": address, "port": port, "pool": draw(st.sampled_from(sorted(pools))),
-                           "affinity_timeout_s": draw(st.sampled_from([0, 0, 30]))}
-            for number, (address, port) in enumerate(sockets)}  # fmt: skip
+    places = [(name, address, port) for name in pools for address in vip_addresses[name] for port in (80, 443)]
+    sockets = draw(st.lists(st.sampled_from(places), unique_by=lambda place: place[1:], max_size=3))
+    vips = {f"v{number}": {"address": address, "port": port, "pool": name, "affinity_timeout_s": draw(st.sampled_from([0, 0, 30]))}
+            for number, (name, address, port) in enumerate(sockets)}  # fmt: skip
     return parse_policy({"version": 1, "pools": pools, "vips": vips, "firewall": draw(firewalls())})

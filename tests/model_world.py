@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 
+from controller import addresses
 from controller.core import Core
 from controller.events import Event, PolicyChanged, Restored
 from controller.flows import GroupEntry, Purpose, purpose_of
@@ -31,8 +32,12 @@ def address(edge: int, place: int) -> int:
     return 0x0A000000 | edge << 8 | place
 
 
-def text(ip: int) -> str:
-    return ".".join(str(octet) for octet in ip.to_bytes(4, "big"))
+def ipv6_address(edge: int, place: int) -> int:
+    """fd00::`edge`:`place`, as in `topologies/addressing.py`."""
+    return 0xFD00 << 112 | edge << 16 | place
+
+
+text = addresses.text
 
 
 def wiring_of(graph: nx.Graph, hosts: dict[int, int], speed: Speed = UNSHAPED) -> Wiring:
@@ -50,6 +55,17 @@ def wiring_of(graph: nx.Graph, hosts: dict[int, int], speed: Speed = UNSHAPED) -
     ]  # fmt: skip
     links = [LinkPlace(port(a), port(b), speed) for a, b in sorted(tuple(sorted(edge)) for edge in graph.edges)]
     return Wiring(tuple(places), tuple(links), {node: frozenset() for node in graph})
+
+
+def in_ipv6(wiring: Wiring, every: int = 1) -> Wiring:
+    """The same fabric, every so many of its hosts with an IPv6 address."""
+    hosts = [
+        replace(host, address=ipv6_address(host.address >> 8 & 0xFF, host.address & 0xFF))
+        if number % every == 0
+        else host
+        for number, host in enumerate(wiring.hosts)
+    ]
+    return replace(wiring, hosts=tuple(hosts))
 
 
 def single(hosts: int = 6) -> Wiring:

@@ -80,7 +80,7 @@ class StaticFabric:
     def walk(self, source: HostPlace, target: HostPlace, src_port: int = 1000) -> tuple[bool, list[int]]:
         """Whether a datagram arrives, and the switches it met; the source port is what path groups choose by."""
         packet = Packet(STATION_ASKED, source.mac, ETH_IPV4, b"question")
-        packet.ipv4, packet.udp = Ipv4(source.address, target.address, PROTO_UDP, ttl=TTL), Udp(src_port, 53)
+        packet.ip, packet.udp = Ipv4(source.address, target.address, PROTO_UDP, ttl=TTL), Udp(src_port, 53)
         at, frame, met = source.at, packet.to_bytes(), []
         while True:
             met.append(at.dpid)

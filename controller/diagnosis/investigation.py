@@ -200,7 +200,7 @@ class Investigation:
 
     @staticmethod
     def client_subject(address: int) -> Subject:
-        """A client by its address (IPv4 as integer)."""
+        """A client by its address (an integer)."""
         return Subject(SubjectType.CLIENT, addresses.text(address))
 
     def _who_lives_at(self, endpoint: Endpoint) -> str | None:

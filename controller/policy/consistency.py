@@ -44,10 +44,15 @@ def _pools(policy: Policy) -> Iterator[Problem]:
             here: Location = ("pools", pool_name, "members", index)
             yield from names.use(member.name, (*here, "name"))
             yield from services.use((member.address, member.port), (*here, "address"))
+            first = pool.members[0].address
+            if (":" in member.address) != (":" in first):
+                text = f"{member.address} is of another address family than {first}, and a pool has one"
+                yield Problem((*here, "address"), text)
 
 
 def _vips(policy: Policy) -> Iterator[Problem]:
     services = _Once("the same address and port")
+    first: dict[str, str] = {}
     for name, vip in policy.vips.items():
         here: Location = ("vips", name)
         yield from services.use((vip.address, vip.port), (*here, "address"))
@@ -56,6 +61,11 @@ def _vips(policy: Policy) -> Iterator[Problem]:
             yield Problem((*here, "pool"), f"there is no pool {vip.pool}")
         elif any((":" in member.address) != (":" in vip.address) for member in pool.members):
             yield Problem((*here, "pool"), f"pool {vip.pool} has members of another address family than {vip.address}")
+        elif (":" in first.setdefault(vip.pool, vip.address)) != (":" in vip.address):
+            text = (
+                f"pool {vip.pool} is that of {first[vip.pool]}, which is of another address family than {vip.address}"
+            )
+            yield Problem((*here, "pool"), text)
 
 
 def _addresses(policy: Policy) -> Iterator[Problem]:

@@ -86,6 +86,8 @@ def _refuse_ambiguous(address: ipaddress.IPv6Address, value: str) -> None:
         raise wrong(f"{show(value)} is an IPv4-mapped address; write {address.ipv4_mapped}")
     if address.scope_id is not None:
         raise wrong(f"{show(value)} has a zone (%); a policy address has none")
+    if 1 < int(address) < 1 << 32:
+        raise wrong(f"{show(value)} is an IPv4-compatible address, which is deprecated (RFC 4291 §2.5.5.1)")
 
 
 def _host_address(value: str) -> str:

@@ -103,8 +103,8 @@ def policy_page() -> str:
         "[the API](api.md#the-policy); a first one is in [Start](start.md). Unknown fields are refused, with the name that may",
         "have been meant. `resetlb policy check FILE` says what is wrong with a file, with line numbers, and needs no controller.",
         "",
-        "Names are 1–63 letters, digits, `.`, `_`, `-`, beginning with a letter or digit. Addresses are IPv4: IPv6 is parsed, and",
-        "refused by the controller. A number is never written as text.",
+        "Names are 1–63 letters, digits, `.`, `_`, `-`, beginning with a letter or digit. Addresses are IPv4 or",
+        "IPv6; the members of a pool and the VIPs before it are of one family. A number is never written as text.",
     ]
     for each in MODELS:
         said = texts.pop(each.__name__)

@@ -8,7 +8,7 @@ import pytest
 from bed import MEMBER_PORT, VIP, VIP_PORT, Bed, FramePort, mac_number, one_vip, outcomes, packed, pool, shares
 from running_controller import soon
 
-from controller.frames import MSS_1460, Tcp, edge_mac, tcp, vip_mac
+from controller.frames import Tcp, edge_mac, mss, tcp, vip_mac
 from controller.pipeline import ACK, FIN, PSH, RST, SYN
 from controller.segments import Segment
 from topologies import openvswitch
@@ -318,7 +318,7 @@ def test_resets_that_clients_provoke_eject_nobody(bed: Bed) -> None:
         for number in range(40):
             client = packed(f"10.0.1.{100 + number % 8}"), 31_000 + number
             since = len(port.look())
-            port.send(tcp(Tcp(*client, *vip, SYN, 1000, window=64000, options=MSS_1460), to_vip, mac))
+            port.send(tcp(Tcp(*client, *vip, SYN, 1000, window=64000, options=mss(client[0])), to_vip, mac))
             answer = port.expect(
                 "its SYN-ACK",
                 lambda segment, to=client: segment.dst_port == to[1] and segment.flags == SYN | ACK,

@@ -7,14 +7,20 @@ from hypothesis import strategies as st
 
 from apps import codec
 from controller import flows as fl
+from controller import neighbours
 from controller.flows import Purpose, match
-from controller.frames import Tcp, arp_question, lldp, prohibited, read_arp, read_lldp, tcp
+from controller.frames import CONTROLLER_MAC, Tcp, arp_question, lldp, prohibited, read_arp, read_lldp, tcp
+from controller.neighbours import Message
 from controller.probe_frames import read_probe
 from controller.segments import read_segment
+from topologies.model.packet import Packet
 
 FEW = settings(max_examples=150, deadline=None)
 WORD = st.integers(0, 2**32 - 1)
 SHORT = st.integers(0, 2**16 - 1)
+IPV6 = st.integers(1 << 48, (0xFF << 120) - 1)
+"""Neither IPv4 in disguise nor multicast."""
+WAYS = st.one_of(st.tuples(WORD, WORD), st.tuples(IPV6, IPV6))
 KEY = b"key"
 
 
@@ -79,7 +85,10 @@ def test_frames_that_hosts_send(frame: bytes) -> None:
         bytes(12) + b"\x08\x00",
         bytes(12) + b"\x88\xcc",
         bytes(12) + b"\x88\xb5",
+        bytes(12) + b"\x86\xdd" + bytes(4),
+        bytes(12) + b"\x86\xdd\x60" + bytes(4) + b"\x20\x3a\xff",
     ):
+        neighbours.read(head + frame)
         read_arp(head + frame)
         assert read_lldp(KEY, head + frame) is None
         assert read_probe(KEY, head + frame) is None
@@ -101,13 +110,14 @@ def test_signed_lldp_is_read_and_nothing_else(dpid: int, port_no: int, data: st.
 
 
 @FEW
-@given(WORD, SHORT, WORD, SHORT, st.integers(0, 63), WORD, WORD, SHORT, st.binary(max_size=20))
+@given(WAYS, SHORT, SHORT, st.integers(0, 63), WORD, WORD, SHORT, st.binary(max_size=20))
 def test_segments_we_write_are_read_as_they_are(
-    src: int, src_port: int, dst: int, dst_port: int, flags: int, seq: int, ack: int, window: int, payload: bytes
+    way: tuple[int, int], src_port: int, dst_port: int, flags: int, seq: int, ack: int, window: int, payload: bytes
 ) -> None:
+    src, dst = way
     written = Tcp(src, src_port, dst, dst_port, flags, seq, ack, window, b"\x02\x04\x05\xb4", payload)
     read = read_segment(tcp(written, 1, 2))
-    assert read is not None
+    assert read is not None and not Packet.from_bytes(tcp(written, 1, 2)).damaged
     assert (int.from_bytes(read.src), read.src_port, int.from_bytes(read.dst), read.dst_port) == (
         src,
         src_port,
@@ -122,6 +132,26 @@ def test_segments_we_write_are_read_as_they_are(
 def test_a_question_for_an_address_binds_nobody(address: int) -> None:
     asked = read_arp(arp_question(address))
     assert asked is not None and (asked.op, asked.spa, asked.tpa) == (1, 0, address)
+
+
+@FEW
+@given(IPV6, IPV6, st.integers(0, 2**48 - 1))
+def test_questions_and_answers_of_neighbour_discovery_are_read_as_they_are(ip: int, asker: int, mac: int) -> None:
+    asked = neighbours.read(neighbours.question(ip))
+    assert asked == Message(True, neighbours.CONTROLLER_IPV6, CONTROLLER_MAC, ip)
+    for to in (asker, 0):
+        frame = neighbours.answer(ip, mac, to, 1)
+        assert neighbours.read(frame) == Message(False, ip, mac, ip)
+        assert not Packet.from_bytes(frame).damaged
+
+
+@FEW
+@given(st.data())
+def test_a_message_of_neighbour_discovery_that_was_changed_is_none(data: st.DataObject) -> None:
+    frame = bytearray(neighbours.answer(0xFD << 120 | 1, 2, 0xFD << 120 | 3, 4))
+    # Anything the checksum covers, and the hop limit.
+    frame[data.draw(st.sampled_from([20, 21, *range(22, 86)]))] ^= data.draw(st.integers(1, 255))
+    assert neighbours.read(bytes(frame)) is None
 
 
 def test_every_purpose_is_told_from_its_cookie() -> None:

@@ -7,7 +7,7 @@ import pytest
 from any_policy import policies
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_world import leaf_spine, ring, single
+from model_world import in_ipv6, leaf_spine, ring, single
 from static_fabric import core_that_knows
 
 from apps import codec
@@ -19,7 +19,13 @@ from controller.pipeline import EST, INV, NEW, REL, RST, SYN, Table, check
 from controller.reconcile import Installed, Wanted, reconcile
 from topologies.model.switch import FakeSwitch
 
-WIRINGS = {"single": single(4), "leaf-spine": leaf_spine(2, 2, 2), "ring": ring(3, 1)}
+WIRINGS = {
+    "single": single(4),
+    "leaf-spine": leaf_spine(2, 2, 2),
+    "ring": ring(3, 1),
+    "ring of IPv6": in_ipv6(ring(3, 1)),
+    "single of both": in_ipv6(single(4), every=2),
+}
 HIGHEST_GROUP = 0xFFFFFF00
 EXCLUSIVE = (NEW, EST, REL, INV)
 """Of these states a packet has one at most, where no helper for a protocol makes connections related (ovs-fields(7))."""
@@ -33,7 +39,8 @@ def cores(draw: st.DrawFn) -> Core:
     for member in core.services.pools.members.values():
         if draw(st.booleans()) and core.services.pools.may_eject(member):
             core.services.pools.eject(member, "a test", confirmed=draw(st.booleans()), now=0.0)
-    for client in draw(st.lists(st.sampled_from(["10.0.1.1", "10.0.1.0/24", "10.0.2.2"]), unique=True)):
+    clients = ["10.0.1.1", "10.0.1.0/24", "10.0.2.2", "fd00::1:1", "fd00::/64"]
+    for client in draw(st.lists(st.sampled_from(clients), unique=True)):
         core.quarantine.add(client, "drop", 0.0, ttl_s=60)
     if wiring.links and draw(st.booleans()):
         core.paths.demote(tuple(wiring.links[0].a), 0.0)
@@ -44,7 +51,7 @@ def planned(core: Core) -> Iterator[Wanted]:
     plan = core.plan(0.0)
     for dpid in core.topology.switches:
         wanted = plan.for_switch(dpid)
-        wanted.add([hold()])
+        wanted.add(hold())
         yield wanted
 
 

@@ -9,31 +9,38 @@ from any_policy import firewalls, rules
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller import tracking
+from controller import addresses, tracking
+from controller.addresses import family_of
 from controller.decisions import InstallFlow, SetMeter
 from controller.firewall import entries, in_order, is_active, meters, port_masks, shadowed
 from controller.flows import MeterEntry, Purpose
-from controller.pipeline import ACK, EST, FROM_HOST, ICMP, METER_RATES, NEW, PSH, SYN, TCP, UDP, Table
+from controller.pipeline import ACK, EST, FROM_HOST, ICMP, ICMPV6, METER_RATES, NEW, PSH, SYN, TCP, UDP, Table
 from controller.policy import Firewall, Rule, Schedule
-from topologies.model.headers import ETH_IPV4, Icmp, Ipv4, Tcp, Udp
+from topologies.model.headers import Icmp, Tcp, Udp, ip_header
 from topologies.model.packet import CT_TRK, Original, Packet, Tracking
 from topologies.model.switch import FakeSwitch
 
 ZONE = 1
 ADDRESSES = [
-    int(ipaddress.IPv4Address(text))
-    for text in ("10.0.1.1", "10.0.1.9", "10.0.2.2", "10.0.0.100", "192.0.2.7", "8.8.8.8")
+    [addresses.number(text) for text in texts]
+    for texts in (
+        ("10.0.1.1", "10.0.1.9", "10.0.2.2", "10.0.0.100", "192.0.2.7", "8.8.8.8"),
+        ("fd00::1:1", "fd00::1:9", "fd00::2:2", "fd00::64", "2001:db8::7", "2620:fe::fe"),
+    )
 ]
 DST_PORTS = [80, 85, 443, 1000, 1500, 1999, 2000, 8080, 65535]
-NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp"}
+NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmp"}
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Connection = tuple[int, int, int, int]
 """(protocol, source, destination, destination port)."""
-connections = st.tuples(
-    st.sampled_from([TCP, UDP, ICMP]),
-    st.sampled_from(ADDRESSES),
-    st.sampled_from(ADDRESSES),
-    st.sampled_from(DST_PORTS),
+connections = st.one_of(
+    st.tuples(
+        st.sampled_from([TCP, UDP, icmp]),
+        st.sampled_from(located),
+        st.sampled_from(located),
+        st.sampled_from(DST_PORTS),
+    )
+    for icmp, located in zip((ICMP, ICMPV6), ADDRESSES, strict=True)
 )
 
 
@@ -45,7 +52,7 @@ def concerns(rule: Rule, connection: Connection) -> bool:
     return (
         rule.protocol in (None, NAMES[protocol])
         and all(
-            prefix is None or ipaddress.IPv4Address(address) in ipaddress.IPv4Network(prefix)
+            prefix is None or ipaddress.ip_address(address) in ipaddress.ip_network(prefix)
             for prefix, address in ((rule.src, src), (rule.dst, dst))
         )
         and (not rule.dst_ports or any(low <= port <= high for low, high in rule.port_ranges()))
@@ -87,16 +94,17 @@ def switch_with(firewall: Firewall) -> FakeSwitch:
 
 def packet_of(connection: Connection, state: int, flags: int = SYN) -> Packet:
     protocol, src, dst, port = connection
-    packet = Packet(1, 2, ETH_IPV4)
-    packet.ipv4 = Ipv4(src, dst, protocol)
+    family = family_of(src)
+    packet = Packet(1, 2, family.eth_type)
+    packet.ip = ip_header(src, dst, protocol)
     if protocol == TCP:
         packet.tcp = Tcp(40000, port, 1, 0, flags)
     elif protocol == UDP:
         packet.udp = Udp(40000, port)
     else:
-        packet.icmp = Icmp(8, 0, 1)
+        packet.icmp = Icmp(family.echo_request, 0, 1)
     packet.registers[0] = FROM_HOST
-    ports = (40000, port) if protocol != ICMP else (8, 0)
+    ports = (40000, port) if protocol in (TCP, UDP) else (family.echo_request, 0)
     packet.tracking, packet.tracked = Tracking(state | CT_TRK, ZONE, 0, Original(src, dst, *ports, protocol)), True
     return packet
 

@@ -36,7 +36,7 @@ def world() -> World:
 
 def segment(src: int, src_port: int, dst: int, dst_port: int, seq: int, mac: int, flags: int = RST) -> bytes:
     packet = Packet(0x0E520A000064, mac, ETH_IPV4)
-    packet.ipv4 = Ipv4(src, dst, PROTO_TCP)
+    packet.ip = Ipv4(src, dst, PROTO_TCP)
     packet.tcp = Tcp(src_port, dst_port, seq, 0, flags)
     return packet.to_bytes()
 

@@ -43,7 +43,7 @@ def ipv4_packet(src: int, dst: int, transport: Tcp | Udp | Icmp, payload: bytes 
         proto, packet.udp = PROTO_UDP, transport
     else:
         proto, packet.icmp = PROTO_ICMP, transport
-    packet.ipv4 = Ipv4(src, dst, proto, ident=7)
+    packet.ip = Ipv4(src, dst, proto, ident=7)
     return packet
 
 

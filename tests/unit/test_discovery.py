@@ -50,7 +50,7 @@ def link(discovery: Discovery, now: float = SETTLED) -> None:
 
 def says(discovery: Discovery, host: Host, target: int, now: float, op: int = ARP_REQUEST) -> list:
     message = Arp(op, host.mac, host.ip, 0, target)
-    return discovery.on_arp(host.dpid, host.port_no, arp(message, frames.BROADCAST), now)
+    return discovery.on_neighbour(host.dpid, host.port_no, arp(message, frames.BROADCAST), now)
 
 
 def sent_to(decisions: list, dpid: int) -> list[SendPacket]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from model_frames import solicitation
 
 from controller import (
     core,
@@ -245,11 +246,13 @@ def planned() -> set[tuple[int, int]]:
             frames.Arp(frames.ARP_REQUEST, 0x020000000000 | dpid, address, 0, 0x0A000001), frames.BROADCAST
         )
         controller.handle(PacketSeen(dpid, Purpose.ARP, {"in_port": 1}, asked), now)
+    asked = solicitation(0xFE80 << 112 | 1, 0x020000000001, 0xFE80 << 112 | 2)
+    controller.handle(PacketSeen(1, Purpose.ND, {"in_port": 1}, asked), now)
     controller.quarantine.add("10.0.0.21", "drop", now)
     now += 1
     controller.handle(Tick(), now)
     entries = [entry for wanted in controller.wanted.values() for entry in wanted.flows.values()]
-    entries += [mirror.hold(), *tracking.pick_up(1, controller.services.ways(now), [0x0A000015], 60)]
+    entries += [*mirror.hold(), *tracking.pick_up(1, controller.services.ways(now), [0x0A000015], 60)]
     found = {(int(entry.table_id), entry.priority) for entry in entries}
     return {
         (table, priority)

@@ -4,7 +4,7 @@ import pytest
 
 from controller.firewall import DEFAULT_PRIORITY, FIRST_METER, entries, meters, shadowed
 from controller.flows import FlowEntry, Punt, Purpose
-from controller.pipeline import ACK, EST, NEW, SYN, Table
+from controller.pipeline import ACK, EST, ICMP, ICMPV6, IPV4, IPV6, NEW, SYN, Table
 from controller.policy import Firewall
 from controller.tracking import PickUp, admit, end_connections, pick_up
 
@@ -19,18 +19,30 @@ def rule(**fields: object) -> dict[str, object]:
 
 
 def test_without_ports_only_what_begins_a_connection_is_judged() -> None:
-    judged = planned(rules=[rule(protocol="tcp")], cut_established=False)
+    judged = planned(rules=[rule(protocol="tcp", src="0.0.0.0/0")], cut_established=False)
     assert [entry.match.get("tcp_flags") for entry in judged] == [(SYN, SYN | ACK)]
 
 
 def test_with_ports_every_unknown_segment_to_them_is() -> None:
-    judged = planned(rules=[rule(protocol="tcp", dst_ports=[22])], cut_established=False)
+    judged = planned(rules=[rule(protocol="tcp", dst="10.0.0.9", dst_ports=[22])], cut_established=False)
     assert [(entry.match.get("tcp_flags"), entry.match.get("tcp_dst")) for entry in judged] == [(None, (22, 0xFFFF))]
 
 
 def test_what_is_allowed_goes_on_as_if_there_were_no_rules() -> None:
-    (entry,) = planned(rules=[rule(action="allow", protocol="tcp", dst_ports=[80])], cut_established=False)
-    assert (entry.goto, entry.actions, entry.match.get("tcp_flags")) == (Table.BALANCE, (), (SYN, SYN | ACK))
+    for entry in planned(rules=[rule(action="allow", protocol="tcp", dst_ports=[80])], cut_established=False):
+        assert (entry.goto, entry.actions, entry.match.get("tcp_flags")) == (Table.BALANCE, (), (SYN, SYN | ACK))
+
+
+@pytest.mark.parametrize(
+    ("ends", "families"),
+    [({}, {IPV4, IPV6}), ({"src": "10.0.0.0/8"}, {IPV4}), ({"dst": "fd00::64"}, {IPV6}), ({"src": "::/0"}, {IPV6})],
+)
+def test_a_rule_is_about_the_families_of_its_addresses_or_both(ends: dict[str, str], families: set[int]) -> None:
+    judged = planned(rules=[rule(protocol="icmp", **ends)])
+    assert {entry.match.get("eth_type") for entry in judged} == families
+    own = {IPV4: ICMP, IPV6: ICMPV6}
+    new = [entry for entry in judged if entry.match.get("ct_state") == (NEW, NEW)]
+    assert {entry.match.get("ip_proto") for entry in new} == {own[family] for family in families}
 
 
 def test_established_connections_are_judged_by_the_direction_they_began_in() -> None:
@@ -58,7 +70,8 @@ def test_the_last_of_many_rules_still_comes_before_the_default() -> None:
 @pytest.mark.parametrize(("default", "purpose"), [("drop", Purpose.FIREWALL), ("reject", Purpose.REJECTED)])
 def test_the_default_takes_what_begins_and_no_rule_took(default: str, purpose: Purpose) -> None:
     taken = planned(default=default)
-    assert {entry.match.get("ip_proto") for entry in taken} == {1, 6, 17}
+    judged = {(entry.match.get("eth_type"), entry.match.get("ip_proto")) for entry in taken}
+    assert judged == {(IPV4, ICMP), (IPV4, 6), (IPV4, 17), (IPV6, ICMPV6), (IPV6, 6), (IPV6, 17)}
     assert {(entry.purpose, entry.goto) for entry in taken} == {(purpose, None)}
     assert all(entry.match.get("ct_state") == (NEW, NEW) for entry in taken)
 
@@ -100,7 +113,7 @@ def test_an_answer_that_may_be_for_either_of_two_vips_is_not_guessed() -> None:
 
 
 def test_connections_that_are_over_are_shown_to_the_controller_and_passed_on_to_nobody() -> None:
-    (entry,) = end_connections([7])
-    assert entry.purpose is Purpose.ENDED and entry.match.get("ct_state") == (EST, EST)
-    assert entry.priority > max(known.priority for known in admit(1, []))
-    assert entry.goto is None and [type(action) for action in entry.actions] == [Punt]
+    for entry in end_connections([7]):
+        assert entry.purpose is Purpose.ENDED and entry.match.get("ct_state") == (EST, EST)
+        assert entry.priority > max(known.priority for known in admit(1, []))
+        assert entry.goto is None and [type(action) for action in entry.actions] == [Punt]

@@ -151,8 +151,8 @@ def test_what_a_bucket_changes_is_undone_behind_the_group(real: DummyOpenVSwitch
     sent = {
         port: Packet.from_bytes(frame) for port, frame in pair.receive(ipv4_packet(CLIENT, VIP, Udp(1, 2)).to_bytes())
     }
-    assert (sent[2].eth_dst, sent[2].ipv4 and sent[2].ipv4.ttl) == (0x0200000000AA, 63)
-    assert (sent[3].eth_src, sent[3].ipv4 and sent[3].ipv4.ttl) == (0x0200000000BB, 64)
+    assert (sent[2].eth_dst, sent[2].ip and sent[2].ip.ttl) == (0x0200000000AA, 63)
+    assert (sent[3].eth_src, sent[3].ip and sent[3].ip.ttl) == (0x0200000000BB, 64)
 
 
 def test_a_packet_goes_back_only_by_in_port(real: DummyOpenVSwitch) -> None:
@@ -191,7 +191,7 @@ def test_a_packet_whose_ttl_ends_goes_nowhere(real: DummyOpenVSwitch) -> None:
     pair = Pair(real, entry(0, 1, match(**IP), Output(3), DecTtl(), Output(2)))
     packet = ipv4_packet(CLIENT, VIP, Udp(1, 2))
     assert [port for port, _ in pair.receive(packet.to_bytes())] == [3, 2]
-    packet.ipv4 = packet.ipv4 and packet.ipv4._replace(ttl=1)
+    packet.ip = packet.ip and packet.ip._replace(ttl=1)
     assert [port for port, _ in pair.receive(packet.to_bytes())] == [3]
 
 

@@ -59,7 +59,7 @@ class Cable:
         return attempt
 
     def sent_by(self, address: int) -> list[Tcp]:
-        return [packet.tcp for _, packet in self.seen if packet.tcp and packet.ipv4 and packet.ipv4.src == address]
+        return [packet.tcp for _, packet in self.seen if packet.tcp and packet.ip and packet.ip.src == address]
 
 
 def test_a_request_is_served_and_both_sides_close() -> None:
@@ -75,9 +75,9 @@ def test_a_closed_port_answers_with_a_bare_reset() -> None:
     cable = Cable()
     attempt = cable.connect(None)
     assert attempt.end is End.REFUSED and attempt.connected is None
-    (answer,) = [packet for _, packet in cable.seen if packet.tcp and packet.ipv4 and packet.ipv4.src == SERVER]
+    (answer,) = [packet for _, packet in cable.seen if packet.tcp and packet.ip and packet.ip.src == SERVER]
     assert answer.tcp == Tcp(80, attempt.endpoint.port, 0, (attempt.endpoint.iss + 1) & MASK, RST | ACK, window=0)
-    assert answer.ipv4 and answer.ipv4.ident == 0
+    assert answer.ip and answer.ip.ident == 0
 
 
 def test_a_syn_is_sent_again_after_1_3_and_7_seconds() -> None:
@@ -151,7 +151,7 @@ def test_a_reset_with_the_wrong_number_is_challenged_and_changes_nothing() -> No
     last = cable.sent_by(SERVER)[-1]
     for off, answered in ((1, 1), (1 << 30, 0)):
         forged = Packet(cable.client.mac, cable.server.mac, 0x0800)
-        forged.ipv4 = next(packet.ipv4 for _, packet in cable.seen if packet.ipv4 and packet.ipv4.src == SERVER)
+        forged.ip = next(packet.ip for _, packet in cable.seen if packet.ip and packet.ip.src == SERVER)
         forged.tcp = Tcp(80, attempt.endpoint.port, (cable.sent_by(CLIENT)[-1].ack + off) & MASK, 0, RST)
         before = len(cable.client.frames)
         cable.client.receive(forged.to_bytes(), cable.now)

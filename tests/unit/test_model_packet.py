@@ -82,7 +82,7 @@ def test_what_is_not_understood_is_carried_unchanged() -> None:
 
 def test_a_later_fragment_has_no_ports() -> None:
     packet = ipv4_packet(CLIENT, VIP, Udp(1, 2), b"data")
-    packet.ipv4 = packet.ipv4 and packet.ipv4._replace(fragment=185)
+    packet.ip = packet.ip and packet.ip._replace(fragment=185)
     flow = Packet.from_bytes(packet.to_bytes()).flow()
     assert flow["ip_proto"] == 17 and "udp_src" not in flow
 

@@ -107,18 +107,18 @@ def test_a_reply_makes_the_connection_established() -> None:
 def test_both_directions_are_translated() -> None:
     wire = established()
     there = wire.look_up(from_client(ACK | PSH, 1001, 5001, b"GET"))
-    assert there.ipv4 and there.tcp and (there.ipv4.dst, there.tcp.dst) == (MEMBER, MEMBER_PORT)
+    assert there.ip and there.tcp and (there.ip.dst, there.tcp.dst) == (MEMBER, MEMBER_PORT)
     back = wire.look_up(from_member(ACK, 5001, 1004))
-    assert back.ipv4 and back.tcp and (back.ipv4.src, back.tcp.src) == (VIP, VIP_PORT)
-    assert back.ipv4.dst == CLIENT and not Packet.from_bytes(back.to_bytes()).damaged
+    assert back.ip and back.tcp and (back.ip.src, back.tcp.src) == (VIP, VIP_PORT)
+    assert back.ip.dst == CLIENT and not Packet.from_bytes(back.to_bytes()).damaged
 
 
 def test_source_translation_is_undone_for_replies() -> None:
     wire = Wire()
     out = wire.commit(ipv4_packet(OTHER, MEMBER, Udp(1000, 53)), Nat("src", VIP, (6000, 6000)))
-    assert out.ipv4 and out.udp and (out.ipv4.src, out.udp.src) == (VIP, 6000)
+    assert out.ip and out.udp and (out.ip.src, out.udp.src) == (VIP, 6000)
     back = wire.look_up(ipv4_packet(MEMBER, VIP, Udp(53, 6000)))
-    assert back.ipv4 and back.udp and (back.ipv4.dst, back.udp.dst) == (OTHER, 1000)
+    assert back.ip and back.udp and (back.ip.dst, back.udp.dst) == (OTHER, 1000)
 
 
 def test_the_original_tuple_is_what_the_client_sent() -> None:
@@ -175,7 +175,7 @@ def test_a_syn_after_a_reset_begins_anew() -> None:
     assert wire.state(from_member(RST | ACK, 5001, 1001)) == CT_EST | CT_RPL | CT_TRK
     fresh = wire.look_up(from_client(SYN, 70_000_000))
     assert (fresh.tracking.state, fresh.tracking.mark) == (CT_NEW | CT_TRK, 0)
-    assert fresh.ipv4 and fresh.ipv4.dst == VIP, "nothing is translated before it is committed again"
+    assert fresh.ip and fresh.ip.dst == VIP, "nothing is translated before it is committed again"
 
 
 def test_a_syn_after_an_orderly_end_begins_anew() -> None:
@@ -285,10 +285,10 @@ def test_an_icmp_error_is_related_and_translated_inside_and_out() -> None:
     error = wire.look_up(ipv4_packet(MEMBER, CLIENT, Icmp(3, 1), quoted(seen_by_member)))
     assert error.tracking.state & ~NATTED == CT_REL | CT_RPL | CT_TRK
     assert error.tracking.mark == 3
-    assert error.ipv4 and error.ipv4.src == VIP
+    assert error.ip and error.ip.src == VIP
     inner = Packet.from_bytes(bytes(12) + b"\x08\x00" + error.payload)
-    assert inner.ipv4 and inner.tcp and not inner.damaged
-    assert (inner.ipv4.src, inner.ipv4.dst, inner.tcp.dst) == (CLIENT, VIP, VIP_PORT)
+    assert inner.ip and inner.tcp and not inner.damaged
+    assert (inner.ip.src, inner.ip.dst, inner.tcp.dst) == (CLIENT, VIP, VIP_PORT)
     assert not Packet.from_bytes(error.to_bytes()).damaged
 
 
@@ -304,7 +304,7 @@ def test_what_no_connection_can_be_told_from_is_invalid() -> None:
     damaged = bytearray(from_client(SYN, 1000).to_bytes())
     damaged[-1] ^= 1
     fragment = from_client(SYN, 1000)
-    fragment.ipv4 = Ipv4(CLIENT, VIP, 6, fragment=185)
+    fragment.ip = Ipv4(CLIENT, VIP, 6, fragment=185)
     for frame in (bytes(damaged), fragment.to_bytes(), from_client(SYN, 1000, port=0).to_bytes()):
         packet = Packet.from_bytes(frame)
         wire.tracker.track(packet, Ct(ZONE), 0)
@@ -316,5 +316,5 @@ def test_a_full_tracker_takes_no_more_connections() -> None:
     wire.commit(from_client(SYN, 1000, port=1), TO_MEMBER)
     turned_away = wire.commit(from_client(SYN, 1000, port=2), TO_MEMBER)
     assert turned_away.tracking.state == CT_NEW | CT_TRK
-    assert turned_away.ipv4 and turned_away.ipv4.dst == VIP
+    assert turned_away.ip and turned_away.ip.dst == VIP
     assert len(list(wire.tracker.connections(0))) == 1

@@ -1,9 +1,12 @@
 """Clients that are kept out for a time, at the port where they live."""
 
+from dataclasses import replace
+
 import pytest
 
+from controller import addresses
 from controller.decisions import Persist
-from controller.pipeline import Table
+from controller.pipeline import IPV6, Table
 from controller.quarantine import FIRST_TTL_S, FORGIVEN_AFTER_S, LONGEST_TTL_S, MAX_ENTRIES, Quarantine, QuarantineError
 from controller.topology import Host
 
@@ -83,10 +86,25 @@ def test_entries_outlive_the_controller_under_their_ids() -> None:
 
 
 @pytest.mark.parametrize("client", ["2001:db8::1", "2001:db8::/32"])
-def test_what_the_data_plane_cannot_keep_out_is_refused(client: str) -> None:
+def test_an_ipv6_client_is_kept_out_at_its_own_port_too(client: str) -> None:
     quarantine = Quarantine()
-    with pytest.raises(QuarantineError, match="IPv6"):
-        quarantine.add(client, "drop", 0.0)
+    quarantine.add(client, "drop", 0.0)
+    suspect = replace(CLIENT, ip=addresses.number("2001:db8::1"))
+    neighbour = replace(CLIENT, ip=addresses.number("2001:db9::1"))
+    (flow,) = quarantine.flows([CLIENT, suspect, neighbour])
+    assert dict(flow.match.fields) == {
+        "in_port": CLIENT.port_no, "eth_src": CLIENT.mac, "eth_type": IPV6, "ipv6_src": suspect.ip
+    }  # fmt: skip
+
+
+def test_an_entry_for_one_vip_says_nothing_of_the_other_family() -> None:
+    quarantine = Quarantine()
+    quarantine.add("0.0.0.0/0", "drop", 0.0, vip="web", vip_address=addresses.number("fd00::64"))
+    assert list(quarantine.flows([CLIENT])) == []
+
+
+def test_what_the_data_plane_does_not_do_is_refused() -> None:
+    quarantine = Quarantine()
     with pytest.raises(QuarantineError, match="isolate"):
         quarantine.add("10.0.1.1", "isolate", 0.0)
     assert list(quarantine.flows([CLIENT])) == []

@@ -35,7 +35,7 @@ def test_the_syn_is_opened_on_another_member_straight_in_the_tracker() -> None:
     assert isinstance(opened.actions[0], Ct) and opened.in_port == CLIENT.port_no
     syn = Packet.from_bytes(opened.frame)
     assert not syn.damaged and syn.tcp.flags == SYN and syn.tcp.seq == ISN
-    assert (syn.ipv4.src, syn.tcp.src, syn.ipv4.dst, syn.tcp.dst) == CONNECTION[:4]
+    assert (syn.ip.src, syn.tcp.src, syn.ip.dst, syn.tcp.dst) == CONNECTION[:4]
     assert (syn.eth_src, syn.eth_dst) == (CLIENT.mac, vip_mac(CONNECTION.dst))
     assert syn.tcp.options == b"\x02\x04\x05\xb4", "an MSS and no invented timestamp (RFC 7323 §5, PAWS)"
 
@@ -50,7 +50,7 @@ def test_when_every_member_has_refused_the_client_gets_its_refusal() -> None:
     assert choice is None and isinstance(flush, FlushConnection)
     reset = Packet.from_bytes(refusal.frame)
     assert reset.tcp.flags == RST | ACK and (reset.tcp.seq, reset.tcp.ack) == (0, (ISN + 1) & 0xFFFFFFFF)
-    assert (reset.ipv4.src, reset.tcp.src, reset.ipv4.dst, reset.tcp.dst) == (
+    assert (reset.ip.src, reset.tcp.src, reset.ip.dst, reset.tcp.dst) == (
         CONNECTION.dst, CONNECTION.dst_port, CONNECTION.src, CONNECTION.src_port)  # fmt: skip
     assert refusal.actions == (Output(CLIENT.port_no),)
 

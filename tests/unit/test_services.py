@@ -170,4 +170,4 @@ def test_a_client_of_a_vip_that_was_taken_away_meanwhile_is_refused_and_does_not
     )
     (reset,) = [Packet.from_bytes(decision.frame) for decision in decisions if hasattr(decision, "frame")]
     assert reset.tcp is not None and reset.tcp.flags == 0x14 and reset.tcp.ack == 1001
-    assert (reset.ipv4.src, reset.ipv4.dst, reset.tcp.dst) == (vip, client, 40000)
+    assert (reset.ip.src, reset.ip.dst, reset.tcp.dst) == (vip, client, 40000)

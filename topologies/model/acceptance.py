@@ -115,8 +115,8 @@ def _check_move(action: Move, match: Mapping[str, tuple[int, int]]) -> None:
 
 
 def _check_ct(action: Ct, match: Mapping[str, tuple[int, int]]) -> None:
-    if not meets("ipv4", match) or (action.commit and match.get("ct_state", (0, 0))[0] & CT_INV):
-        raise OpenFlowError("OFPBAC_MATCH_INCONSISTENT", "ct on what may not be IPv4, or a commit of +inv")
+    if not meets("ip", match) or (action.commit and match.get("ct_state", (0, 0))[0] & CT_INV):
+        raise OpenFlowError("OFPBAC_MATCH_INCONSISTENT", "ct on what may not be IP, or a commit of +inv")
     sets_up = action.mark is not None or (action.nat is not None and action.nat.kind != "known")
     if sets_up and not action.commit:
         raise OpenFlowError("OFPBAC_BAD_ARGUMENT", "a mark, or nat with an address, needs commit")
@@ -125,8 +125,8 @@ def _check_ct(action: Ct, match: Mapping[str, tuple[int, int]]) -> None:
 
 
 def _check_dec_ttl(_: DecTtl, match: Mapping[str, tuple[int, int]]) -> None:
-    if not meets("ipv4", match):
-        raise OpenFlowError("OFPBAC_MATCH_INCONSISTENT", "no TTL in what may not be IPv4")
+    if not meets("ip", match):
+        raise OpenFlowError("OFPBAC_MATCH_INCONSISTENT", "no TTL in what may not be IP")
 
 
 def _check_resubmit(action: Resubmit, _: Mapping[str, tuple[int, int]]) -> None:

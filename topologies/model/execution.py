@@ -126,11 +126,11 @@ class Pass:
             write(packet, action.target, flow[action.target] & ~mask | flow[action.source] & mask)
 
     def _dec_ttl(self, packet: Packet, _: DecTtl) -> bool:
-        if packet.ipv4 is None:
+        if packet.ip is None:
             return True
-        if packet.ipv4.ttl <= 1:
+        if packet.ip.ttl <= 1:
             return False
-        packet.ipv4 = packet.ipv4._replace(ttl=packet.ipv4.ttl - 1)
+        packet.ip = packet.ip._replace(ttl=packet.ip.ttl - 1)
         return True
 
     def _ct(self, packet: Packet, action: Ct) -> None:

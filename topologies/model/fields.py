@@ -8,10 +8,20 @@ from typing import Literal
 
 from controller.flows import MaskedValue, Match
 from topologies.model.errors import OpenFlowError
-from topologies.model.headers import ETH_ARP, ETH_IPV4, PROTO_ICMP, PROTO_TCP, PROTO_UDP
+from topologies.model.headers import (
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    ND_ADVERTISEMENT,
+    ND_SOLICITATION,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_TCP,
+    PROTO_UDP,
+)
 from topologies.model.packet import CT_DNAT, CT_EST, CT_INV, CT_NEW, CT_REL, CT_RPL, CT_SNAT, CT_TRK, REGISTERS, Packet
 
-Prerequisite = Literal["", "arp", "ipv4", "tcp", "udp", "icmp", "ct"]
+Prerequisite = Literal["", "arp", "ip", "ipv4", "ipv6", "tcp", "udp", "icmp", "icmpv6", "nd", "ns", "na", "ct"]
 Masked = dict[str, tuple[int, int]]
 """A match by field name: (value, mask), the mask never 0."""
 
@@ -37,9 +47,11 @@ FIELDS: dict[str, Field] = {
     "eth_dst": Field(48, True, "", ("", "eth_dst")),
     "eth_src": Field(48, True, "", ("", "eth_src")),
     "eth_type": Field(16, False),
-    "ip_proto": Field(8, False, "ipv4"),
-    "ipv4_src": Field(32, True, "ipv4", ("ipv4", "src")),
-    "ipv4_dst": Field(32, True, "ipv4", ("ipv4", "dst")),
+    "ip_proto": Field(8, False, "ip"),
+    "ipv4_src": Field(32, True, "ipv4", ("ip", "src")),
+    "ipv4_dst": Field(32, True, "ipv4", ("ip", "dst")),
+    "ipv6_src": Field(128, True, "ipv6", ("ip", "src")),
+    "ipv6_dst": Field(128, True, "ipv6", ("ip", "dst")),
     "tcp_src": Field(16, True, "tcp", ("tcp", "src")),
     "tcp_dst": Field(16, True, "tcp", ("tcp", "dst")),
     "tcp_flags": Field(12, True, "tcp"),
@@ -47,6 +59,13 @@ FIELDS: dict[str, Field] = {
     "udp_dst": Field(16, True, "udp", ("udp", "dst")),
     "icmpv4_type": Field(8, False, "icmp", ("icmp", "type")),
     "icmpv4_code": Field(8, False, "icmp", ("icmp", "code")),
+    "icmpv6_type": Field(8, False, "icmpv6", ("icmp", "type")),
+    "icmpv6_code": Field(8, False, "icmpv6", ("icmp", "code")),
+    "ipv6_nd_target": Field(128, True, "nd", ("nd", "target")),
+    "nd_reserved": Field(32, False, "nd", ("icmp", "rest")),
+    "nd_options_type": Field(8, False, "nd", ("nd", "option")),
+    "ipv6_nd_sll": Field(48, True, "ns", ("nd", "mac")),
+    "ipv6_nd_tll": Field(48, True, "na", ("nd", "mac")),
     "arp_op": Field(16, False, "arp", ("arp", "op")),
     "arp_spa": Field(32, True, "arp", ("arp", "spa")),
     "arp_tpa": Field(32, True, "arp", ("arp", "tpa")),
@@ -57,19 +76,29 @@ FIELDS: dict[str, Field] = {
     "ct_mark": Field(32, True),
     "ct_nw_src": Field(32, True, "ct"),
     "ct_nw_dst": Field(32, True, "ct"),
+    "ct_ipv6_src": Field(128, True, "ct"),
+    "ct_ipv6_dst": Field(128, True, "ct"),
     "ct_nw_proto": Field(8, False, "ct"),
     "ct_tp_src": Field(16, True, "ct"),
     "ct_tp_dst": Field(16, True, "ct"),
     **{name: Field(32, True, "", ("", name)) for name in REGISTERS},
 }
 
-_NEEDS: dict[Prerequisite, tuple[tuple[str, int], ...]] = {
+_IP = ("eth_type", (ETH_IPV4, ETH_IPV6))
+_ICMPV6 = (("eth_type", (ETH_IPV6,)), ("ip_proto", (PROTO_ICMPV6,)))
+_NEEDS: dict[Prerequisite, tuple[tuple[str, tuple[int, ...]], ...]] = {
     "": (),
-    "arp": (("eth_type", ETH_ARP),),
-    "ipv4": (("eth_type", ETH_IPV4),),
-    "tcp": (("eth_type", ETH_IPV4), ("ip_proto", PROTO_TCP)),
-    "udp": (("eth_type", ETH_IPV4), ("ip_proto", PROTO_UDP)),
-    "icmp": (("eth_type", ETH_IPV4), ("ip_proto", PROTO_ICMP)),
+    "arp": (("eth_type", (ETH_ARP,)),),
+    "ip": (_IP,),
+    "ipv4": (("eth_type", (ETH_IPV4,)),),
+    "ipv6": (("eth_type", (ETH_IPV6,)),),
+    "tcp": (_IP, ("ip_proto", (PROTO_TCP,))),
+    "udp": (_IP, ("ip_proto", (PROTO_UDP,))),
+    "icmp": (("eth_type", (ETH_IPV4,)), ("ip_proto", (PROTO_ICMP,))),
+    "icmpv6": _ICMPV6,
+    "nd": (*_ICMPV6, ("icmpv6_type", (ND_SOLICITATION, ND_ADVERTISEMENT))),
+    "ns": (*_ICMPV6, ("icmpv6_type", (ND_SOLICITATION,))),
+    "na": (*_ICMPV6, ("icmpv6_type", (ND_ADVERTISEMENT,))),
 }
 _CT_ASSURED = CT_NEW | CT_EST | CT_REL | CT_RPL | CT_SNAT | CT_DNAT
 
@@ -79,7 +108,8 @@ def meets(prerequisite: Prerequisite, match: Mapping[str, tuple[int, int]]) -> b
     if prerequisite == "ct":
         value, mask = match.get("ct_state", (0, 0))
         return bool(value & _CT_ASSURED) or bool(value & CT_TRK and mask & CT_INV and not value & CT_INV)
-    return all(match.get(name) == (value, FIELDS[name].full) for name, value in _NEEDS[prerequisite])
+    exact = {name: value for name, (value, mask) in match.items() if mask == FIELDS[name].full}
+    return all(exact.get(name) in values for name, values in _NEEDS[prerequisite])
 
 
 def _masked(name: str, value: int | MaskedValue) -> tuple[int, int]:
@@ -128,6 +158,6 @@ def write(packet: Packet, name: str, value: int) -> None:
         packet.registers[REGISTERS.index(name)] = value
     elif not header:
         setattr(packet, attribute, value)
-    elif getattr(packet, header) is not None:
+    elif name in packet.flow():
         setattr(packet, header, getattr(packet, header)._replace(**{attribute: value}))
     packet.changed()

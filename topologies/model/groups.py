@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Literal
 
+from controller.addresses import is_ipv6, octets
 from controller.flows import (
     Action,
     Bucket,
@@ -99,11 +100,15 @@ def _slots(weights: list[int]) -> list[int]:
 
 
 def _addresses(packet: Packet) -> tuple[int, int, int, int, int]:
-    ipv4, transport = packet.ipv4, packet.tcp or packet.udp
-    if ipv4 is None:
+    ip, transport = packet.ip, packet.tcp or packet.udp
+    if ip is None:
         return 0, 0, 0, 0, 0
     ports = (transport.src, transport.dst) if transport else (0, 0)
-    return ipv4.src, ipv4.dst, *ports, ipv4.proto
+    return _folded(ip.src), _folded(ip.dst), *ports, ip.proto
+
+
+def _folded(address: int) -> int:
+    return zlib.crc32(octets(address)) if is_ipv6(address) else address
 
 
 def symmetric_hash(packet: Packet) -> int:

@@ -1,4 +1,7 @@
-"""A host: ARP, ICMP, UDP and TCP on one interface, in virtual time (RFC 826, RFC 792, RFC 9293; answers as Linux gives them)."""
+"""A host: ARP or neighbour discovery, ICMP, UDP and TCP on one interface, in virtual time (RFC 826, 4861, 792, 4443, 9293).
+
+Answers are as Linux gives them. The family is that of the host's address.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,24 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from controller.addresses import V4, V6, family_of
 from topologies.model.application import Application, End
 from topologies.model.headers import (
     ACK,
-    ETH_IPV4,
     FIN,
-    ICMP_ECHO_REPLY,
-    ICMP_ECHO_REQUEST,
     ICMP_UNREACHABLE,
-    PROTO_ICMP,
     PROTO_TCP,
     PROTO_UDP,
     RST,
     SYN,
     Icmp,
     Ipv4,
+    Ipv6,
     Tcp,
     Udp,
+    ip_header,
 )
-from topologies.model.neighbours import ARP_RETRY_S, BROADCAST, Neighbours, Resolution
+from topologies.model.neighbours import ARP_RETRY_S, BROADCAST, Neighbours, Resolution, solicited_node
 from topologies.model.packet import Packet
 from topologies.model.servers import Behaviour, Silent, application, settle
 from topologies.model.tcp_endpoint import Endpoint, State
@@ -35,6 +37,8 @@ from topologies.model.tcp_tracking import MASK
 EPHEMERAL_PORTS = range(32768, 61000)
 QUOTED_OCTETS = 548
 """How much of a packet Linux quotes in an ICMP error."""
+PORT_UNREACHABLE = {V4: Icmp(ICMP_UNREACHABLE, 3), V6: Icmp(1, 4)}
+"""RFC 792 and RFC 4443 §3.1."""
 
 
 @dataclass(eq=False, slots=True)
@@ -74,6 +78,7 @@ class Host:
 
     def __init__(self, mac: int, address: int, seed: int = 0) -> None:
         self.mac, self.address = mac, address
+        self.family = family_of(address)
         self.frames: list[bytes] = []
         self.listening: dict[int, Behaviour] = {}
         self.datagrams: list[tuple[int, int, int, bytes]] = []
@@ -128,7 +133,7 @@ class Host:
         """Sends an echo request."""
         ident = self._chance.randrange(1 << 32)
         self._pings[ident] = Ping(dst, now)
-        self._send(dst, Icmp(ICMP_ECHO_REQUEST, 0, ident), bytes(48), now)
+        self._send(dst, Icmp(self.family.echo_request, 0, ident), bytes(48), now)
         return self._pings[ident]
 
     def send_udp(self, dst: int, src_port: int, dst_port: int, payload: bytes, now: float) -> None:
@@ -152,35 +157,35 @@ class Host:
     def receive(self, frame: bytes, now: float) -> None:
         """A frame comes in."""
         packet = Packet.from_bytes(frame)
-        if packet.eth_dst not in {self.mac, BROADCAST}:
+        if packet.eth_dst not in {self.mac, BROADCAST, solicited_node(self.address)[1]}:
             return
-        if packet.arp is not None:
-            self.frames += self._neighbours.receive(packet.arp)
-        elif packet.ipv4 is not None and packet.ipv4.dst == self.address and not packet.damaged:
-            self._receive_ipv4(packet, packet.ipv4, now)
+        if packet.arp is not None or packet.nd is not None:
+            self.frames += self._neighbours.receive(packet)
+        elif packet.ip is not None and packet.ip.dst == self.address and not packet.damaged:
+            self._receive_ip(packet, packet.ip, now)
 
-    def _receive_ipv4(self, packet: Packet, ipv4: Ipv4, now: float) -> None:
+    def _receive_ip(self, packet: Packet, ip: Ipv4 | Ipv6, now: float) -> None:
         if packet.tcp is not None:
-            self._receive_tcp(ipv4.src, packet.tcp, packet.payload, now)
+            self._receive_tcp(ip.src, packet.tcp, packet.payload, now)
         elif packet.udp is not None:
-            self._receive_udp(packet, ipv4, packet.udp, now)
-        elif packet.icmp is not None and packet.icmp.type == ICMP_ECHO_REQUEST:
-            self._send(ipv4.src, packet.icmp._replace(type=ICMP_ECHO_REPLY), packet.payload, now)
-        elif packet.icmp is not None and packet.icmp.type == ICMP_ECHO_REPLY:
+            self._receive_udp(packet, ip, packet.udp, now)
+        elif packet.icmp is not None and packet.icmp.type == self.family.echo_request:
+            self._send(ip.src, packet.icmp._replace(type=self.family.echo_reply), packet.payload, now)
+        elif packet.icmp is not None and packet.icmp.type == self.family.echo_reply:
             ping = self._pings.get(packet.icmp.rest)
-            if ping is not None and ping.dst == ipv4.src:
+            if ping is not None and ping.dst == ip.src:
                 ping.answered = now
         elif packet.icmp is not None:
             self.unreachable.append(packet)
 
-    def _receive_udp(self, packet: Packet, ipv4: Ipv4, udp: Udp, now: float) -> None:
+    def _receive_udp(self, packet: Packet, ip: Ipv4 | Ipv6, udp: Udp, now: float) -> None:
         if udp.dst in self.udp_echo:
-            self.send_udp(ipv4.src, udp.dst, udp.src, packet.payload, now)
+            self.send_udp(ip.src, udp.dst, udp.src, packet.payload, now)
         elif udp.dst in EPHEMERAL_PORTS:
-            self.datagrams.append((ipv4.src, udp.src, udp.dst, packet.payload))
+            self.datagrams.append((ip.src, udp.src, udp.dst, packet.payload))
         else:
             quoted = packet.to_bytes()[14 : 14 + QUOTED_OCTETS]
-            self._send(ipv4.src, Icmp(ICMP_UNREACHABLE, 3), quoted, now)
+            self._send(ip.src, PORT_UNREACHABLE[self.family], quoted, now)
 
     def _receive_tcp(self, peer: int, tcp: Tcp, payload: bytes, now: float) -> None:
         key = tcp.dst, peer, tcp.src
@@ -247,15 +252,15 @@ class Host:
             del self._endpoints[endpoint.port, peer, endpoint.peer_port]
 
     def _send(self, dst: int, transport: Tcp | Udp | Icmp, payload: bytes, now: float, ident: int = 0) -> None:
-        packet = Packet(0, self.mac, ETH_IPV4, payload)
+        packet = Packet(0, self.mac, self.family.eth_type, payload)
         match transport:
             case Tcp():
                 proto, packet.tcp = PROTO_TCP, transport
             case Udp():
                 proto, packet.udp = PROTO_UDP, transport
             case Icmp():
-                proto, packet.icmp = PROTO_ICMP, transport
-        packet.ipv4 = Ipv4(self.address, dst, proto, ident=ident)
+                proto, packet.icmp = self.family.icmp, transport
+        packet.ip = ip_header(self.address, dst, proto, ident)
         ready, asked = self._neighbours.address(packet, dst)
         self.frames += ready
         if asked:

@@ -1,6 +1,6 @@
 """The connection tracker of a switch, as Open vSwitch 3.1 has it in its userspace datapath (`ovs-actions(7)`, ct).
 
-Not modelled: reassembly of fragments (they are +inv here), application helpers, labels, IPv6.
+Not modelled: reassembly of fragments (they are +inv here), application helpers, labels.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.flows import Connection, Ct, Nat
-from topologies.model.headers import ICMP_ECHO_REQUEST, PROTO_ICMP, PROTO_TCP, Tcp
+from topologies.model.headers import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTOS_ICMP, Tcp
 from topologies.model.packet import (
     CT_DNAT,
     CT_EST,
@@ -30,6 +30,8 @@ MAX_CONNECTIONS = 3_000_000
 SWEEP_S = 20.0
 """How often Open vSwitch 3.1.0 clears away entries that ended. Until then the reply key of a translated one stays taken."""
 _TRANSLATED = CT_SNAT | CT_DNAT
+_REQUESTS = {PROTO_ICMP: frozenset({8, 13, 15}), PROTO_ICMPV6: frozenset({128})}
+"""ICMP types that may begin a conversation: echo, timestamp and information requests."""
 
 
 class EchoConversation:
@@ -96,7 +98,7 @@ def _tcp(packet: Packet) -> Tcp:
 
 
 def _original(key: Key) -> Original:
-    if key.proto == PROTO_ICMP:
+    if key.proto in PROTOS_ICMP:
         return Original(key.src, key.dst, key.src_port & 0xFF, 0, key.proto)
     return Original(key.src, key.dst, key.src_port, key.dst_port, key.proto)
 
@@ -192,7 +194,7 @@ class Tracker:
         if entry is not None:
             return entry, not opposite, entry.forward if opposite else entry.reverse
         original = packet.tracking.original
-        if original is not None and not translating and original.proto != PROTO_ICMP:
+        if original is not None and not translating and original.proto not in PROTOS_ICMP:
             wanted = Key(key.zone, original.proto, original.src, original.tp_src, original.dst, original.tp_dst)
             entry, _ = self._find(wanted, now)
         return entry, False, key
@@ -269,12 +271,12 @@ def _state_after(state: int, verdict: Verdict, reply: bool, related: bool) -> in
 def _may_begin(packet: Packet, key: Key) -> bool:
     if key.proto == PROTO_TCP:
         return may_begin(_tcp(packet).flags)
-    if key.proto == PROTO_ICMP and packet.icmp is not None:
-        return packet.icmp.type in {ICMP_ECHO_REQUEST, 13, 15}  # Timestamp and information requests.
+    if key.proto in _REQUESTS and packet.icmp is not None:
+        return packet.icmp.type in _REQUESTS[key.proto]
     return True
 
 
 def _conversation(packet: Packet, key: Key) -> TcpConversation | EchoConversation | DatagramConversation:
     if key.proto == PROTO_TCP:
         return TcpConversation(_tcp(packet), len(packet.payload))
-    return EchoConversation() if key.proto == PROTO_ICMP else DatagramConversation()
+    return EchoConversation() if key.proto in PROTOS_ICMP else DatagramConversation()

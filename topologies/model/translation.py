@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from controller.flows import Nat
-from topologies.model.headers import ETH_IPV4, ICMP_ERRORS, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Icmp, Ipv4, checksum
+from topologies.model.headers import (
+    ICMP_ERRORS,
+    PROTO_ICMPV6,
+    PROTO_TCP,
+    PROTO_UDP,
+    PROTOS_ICMP,
+    Icmp,
+    Ipv4,
+    Ipv6,
+    checksum,
+)
 from topologies.model.packet import CT_DNAT, CT_SNAT, Packet
 
-_REVERSED_ICMP = {0: 8, 8: 0, 13: 14, 14: 13, 15: 16, 16: 15}
+_REVERSED_ICMP = {0: 8, 8: 0, 13: 14, 14: 13, 15: 16, 16: 15, 128: 129, 129: 128}
+"""Type of the opposite direction. Those of ICMPv6 mean nothing to a tracker of IPv4, and the other way round."""
 _ATTEMPTS = 128
 _PORTS = {PROTO_TCP, PROTO_UDP}
 
@@ -41,55 +52,58 @@ def reversed_key(key: Key) -> Key:
 
 def key_of(packet: Packet, zone: int) -> tuple[Key, bool] | None:
     """The connection a packet belongs to and whether it only relates to it (an ICMP error); None: none can be told."""
-    ipv4 = packet.ipv4
-    if packet.eth_type != ETH_IPV4 or ipv4 is None or packet.damaged:
+    ip = packet.ip
+    if ip is None or packet.damaged:
         return None
-    if ipv4.proto == PROTO_ICMP and packet.icmp is not None and packet.icmp.type in ICMP_ERRORS:
+    if packet.icmp is not None and packet.icmp.type in ICMP_ERRORS.get(ip.proto, ()):
         quoted = _quoted_key(packet.payload, zone)
         # The error goes to whoever sent the quoted packet; anything else is forged or misdirected.
-        return (reversed_key(quoted), True) if quoted is not None and quoted.src == ipv4.dst else None
-    ports = _ports(packet, ipv4.proto)
-    return (Key(zone, ipv4.proto, ipv4.src, ports[0], ipv4.dst, ports[1]), False) if ports else None
+        return (reversed_key(quoted), True) if quoted is not None and quoted.src == ip.dst else None
+    ports = _ports(packet, ip.proto)
+    return (Key(zone, ip.proto, ip.src, ports[0], ip.dst, ports[1]), False) if ports else None
 
 
 def _ports(packet: Packet, proto: int) -> tuple[int, int] | None:
     if proto in _PORTS:
         transport = packet.tcp or packet.udp
         return (transport.src, transport.dst) if transport and transport.src and transport.dst else None
-    if proto == PROTO_ICMP:
-        return _icmp_ports(packet.icmp) if packet.icmp else None
+    if proto in PROTOS_ICMP:
+        return _icmp_ports(packet.icmp, proto) if packet.icmp else None
     return 0, 0
 
 
-def _icmp_ports(icmp: Icmp) -> tuple[int, int] | None:
-    if icmp.type not in _REVERSED_ICMP or icmp.code != 0:
+def _icmp_ports(icmp: Icmp, proto: int) -> tuple[int, int] | None:
+    if icmp.type not in _REVERSED_ICMP or icmp.code != 0 or (icmp.type >= 128) != (proto == PROTO_ICMPV6):
         return None
     return icmp.ident << 8 | icmp.type, icmp.ident << 8 | _REVERSED_ICMP[icmp.type]
 
 
-def _quoted_header(payload: bytes) -> tuple[Ipv4, bytes] | None:
-    """The IPv4 header an ICMP error quotes, and what it quotes of the data: at least 8 octets (RFC 792)."""
-    size = (payload[0] & 0xF) * 4 if payload else 0
-    if size < 20 or len(payload) < size + 8:
+def _quoted_header(payload: bytes) -> tuple[Ipv4 | Ipv6, bytes] | None:
+    """The IP header an ICMP error quotes, and what it quotes of the data: at least 8 octets (RFC 792, RFC 4443 §2.4)."""
+    # The quotation is cut short, so its length says more than there is.
+    header: tuple[Ipv4 | Ipv6, int] | None
+    if payload[:1] and payload[0] >> 4 == 6:
+        header = Ipv6.unpack(payload[:4] + max(0, len(payload) - 40).to_bytes(2, "big") + payload[6:])
+    else:
+        header = Ipv4.unpack(payload[:2] + len(payload).to_bytes(2, "big") + payload[4:])
+    if header is None or len(payload) < header[0].size + 8:
         return None
-    # The quotation is cut short, so its total length says more than there is.
-    header = Ipv4.unpack(payload[:2] + len(payload).to_bytes(2, "big") + payload[4:])
-    return (header[0], payload[size:]) if header else None
+    return header[0], payload[header[0].size :]
 
 
 def _quoted_key(payload: bytes, zone: int) -> Key | None:
     quoted = _quoted_header(payload)
     if quoted is None:
         return None
-    ipv4, data = quoted
-    if ipv4.proto in _PORTS:
+    ip, data = quoted
+    if ip.proto in _PORTS:
         src_port, dst_port = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-        return Key(zone, ipv4.proto, ipv4.src, src_port, ipv4.dst, dst_port) if src_port and dst_port else None
-    if ipv4.proto != PROTO_ICMP:
-        return Key(zone, ipv4.proto, ipv4.src, 0, ipv4.dst, 0)
+        return Key(zone, ip.proto, ip.src, src_port, ip.dst, dst_port) if src_port and dst_port else None
+    if ip.proto not in PROTOS_ICMP:
+        return Key(zone, ip.proto, ip.src, 0, ip.dst, 0)
     header = Icmp.unpack(data)
-    ports = _icmp_ports(header[0]) if header else None
-    return Key(zone, ipv4.proto, ipv4.src, ports[0], ipv4.dst, ports[1]) if ports else None
+    ports = _icmp_ports(header[0], ip.proto) if header else None
+    return Key(zone, ip.proto, ip.src, ports[0], ip.dst, ports[1]) if ports else None
 
 
 def reply_key(key: Key, nat: Nat, taken: Callable[[Key], bool]) -> Key | None:
@@ -141,10 +155,10 @@ def translate(packet: Packet, translation: Translation, reply: bool, related: bo
     # The packet becomes the opposite of what its answer looks like.
     wanted = translation.forward if reply else translation.reverse
     source = (translation.kind == "src") is not reply
-    ipv4 = packet.ipv4
-    if ipv4 is None:
+    ip = packet.ip
+    if ip is None:
         return 0
-    packet.ipv4 = ipv4._replace(src=wanted.dst) if source else ipv4._replace(dst=wanted.src)
+    packet.ip = ip._replace(src=wanted.dst) if source else ip._replace(dst=wanted.src)
     if related:
         packet.payload = _translate_quoted(packet.payload, wanted, not source)
     elif packet.tcp is not None:
@@ -159,16 +173,22 @@ def _translate_quoted(payload: bytes, outer: Key, source: bool) -> bytes:
     quoted = _quoted_header(payload)
     if quoted is None:
         return payload
-    ipv4, data = quoted
-    size = ipv4.size
-    address = (outer.src if source else outer.dst).to_bytes(4, "big")
-    before = payload[12:20] + data[:4]
-    header = payload[:12] + (address + payload[16:size] if source else payload[12:16] + address + payload[20:size])
-    if ipv4.proto in _PORTS:
+    ip, data = quoted
+    # Where the addresses are, and how long each is.
+    first, size = (12, 4) if isinstance(ip, Ipv4) else (8, 16)
+    second, end = first + size, first + 2 * size
+    address = (outer.src if source else outer.dst).to_bytes(size, "big")
+    header = payload[: ip.size]
+    before = header[first:end] + data[:4]
+    at = first if source else second
+    header = header[:at] + address + header[at + size :]
+    if ip.proto in _PORTS:
         ports = outer.src_port.to_bytes(2, "big") + outer.dst_port.to_bytes(2, "big")
-        data = _adjusted(ports + data[4:], ipv4.proto, before, header[12:20] + ports)
-    bare = header[:10] + b"\0\0" + header[12:]
-    return header[:10] + checksum(bare).to_bytes(2, "big") + header[12:] + data
+        data = _adjusted(ports + data[4:], ip.proto, before, header[first:end] + ports)
+    if isinstance(ip, Ipv4):
+        bare = header[:10] + b"\0\0" + header[12:]
+        header = header[:10] + checksum(bare).to_bytes(2, "big") + header[12:]
+    return header + data
 
 
 def _adjusted(data: bytes, proto: int, before: bytes, after: bytes) -> bytes:
