@@ -85,6 +85,15 @@ class Fabric:
         """The host's IPv4 address."""
         return str(self.host(host).IP())
 
+    def ipv6_address(self, host: str) -> str:
+        """The host's IPv6 address; it answers to it after `speak_ipv6`."""
+        return str(self.host(host).params["ipv6"])
+
+    def speak_ipv6(self) -> None:
+        """Gives every host its IPv6 addresses, beside the other one."""
+        for name in self.host_names:
+            self.host(name).speak_ipv6()
+
     def mac(self, host: str) -> str:
         """The host's MAC address."""
         return str(self.host(host).MAC())

@@ -9,7 +9,15 @@ from mininet.node import Host, OVSSwitch
 from mininet.topo import Topo
 
 from topologies import openvswitch
-from topologies.addressing import EDGE, PREFIX_LENGTH, dpid, host_address, host_mac
+from topologies.addressing import (
+    EDGE,
+    IPV6_PREFIX_LENGTH,
+    PREFIX_LENGTH,
+    dpid,
+    host_address,
+    host_ipv6_address,
+    host_mac,
+)
 
 QUEUE_S = 0.05
 """How long a full queue of a shaped port takes to drain."""
@@ -97,7 +105,10 @@ class SwitchPort(Intf):
 
 
 class FabricHost(Host):
-    """A host that computes its checksums itself: a switch in user space sees the packet before any offload would."""
+    """A host that computes its checksums itself: a switch in user space sees the packet before any offload would.
+
+    It is silent about IPv6 until `speak_ipv6`.
+    """
 
     def config(self, **params: object) -> dict[str, object]:
         """Mininet's configuration of the node, without checksum offload and without IPv6's chatter."""
@@ -106,6 +117,14 @@ class FabricHost(Host):
             self.cmd("ethtool", "-K", interface, "tx", "off")
         self.cmd("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
         return result
+
+    def speak_ipv6(self) -> None:
+        """Takes its IPv6 addresses, without trying first whether they are free and without looking for routers (ip-sysctl)."""
+        for interface in self.intfNames():
+            quiet = ("accept_dad=0", "accept_ra=0", "router_solicitations=0", "disable_ipv6=0")
+            self.cmd("sysctl", "-qw", *(f"net.ipv6.conf.{interface}.{setting}" for setting in quiet))
+            address = f"{self.params['ipv6']}/{IPV6_PREFIX_LENGTH}"
+            self.cmd("ip", "-6", "address", "replace", address, "dev", interface, "nodad")
 
 
 class FabricTopo(Topo):
@@ -141,7 +160,8 @@ class FabricTopo(Topo):
         for place in range(1, hosts + 1):
             self._hosts += 1
             address = f"{host_address(self._edges, place)}/{PREFIX_LENGTH}"
-            host = self.addHost(f"h{self._hosts}", cls=FabricHost, ip=address, mac=host_mac(self._edges, place))
+            mac, ipv6 = host_mac(self._edges, place), host_ipv6_address(self._edges, place)
+            host = self.addHost(f"h{self._hosts}", cls=FabricHost, ip=address, mac=mac, ipv6=ipv6)
             self.addLink(host, name, cls1=TCIntf, cls2=SwitchPort, bw=rate_mbit)
         return name
 

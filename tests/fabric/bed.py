@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from running_controller import Controller, soon
 
+from controller import addresses
 from controller.frames import Tcp, tcp, vip_mac
 from controller.segments import Segment, read_segment
 from topologies import openvswitch
@@ -20,7 +21,8 @@ from topologies.wiring import FabricTopo
 
 HERE = Path(__file__).parent
 VIP, VIP_PORT, MEMBER_PORT = "10.0.0.100", 80, 8080
-NOBODY = "10.0.255.254"
+IPV6_VIP = "fd00::64"
+NOBODY, IPV6_NOBODY = "10.0.255.254", "fd00::ffff:fffe"
 NO_RETRANSMISSION_MS = 500.0
 """A connect that takes longer has lost a SYN: the first retransmission comes after 1 s (RFC 6298 §2)."""
 
@@ -29,7 +31,7 @@ Document = dict[str, Any]
 
 def pool(bed: "Bed", *hosts: str, **settings: Any) -> Document:
     """A pool of these hosts, each a member of its host's name; checks are quick and a readmitted member is in at once."""
-    members = [{"name": host, "address": bed.fabric.address(host), "port": MEMBER_PORT} for host in hosts]
+    members = [{"name": host, "address": bed.address(host), "port": MEMBER_PORT} for host in hosts]
     check = {"type": "http", "interval_s": 0.5, "timeout_s": 0.5, "rise": 1, "fall": 3}
     return {"members": members, "health_check": check, "slow_start_s": 0.0, "max_ejection_percent": 100, **settings}
 
@@ -41,10 +43,12 @@ def one_vip(web: Document, **settings: Any) -> Document:
 
 
 class Bed:
-    """The fabric, its controller and its servers."""
+    """The fabric, its controller and its servers. `ipv6`: hosts have addresses of both families, and tests use that one."""
 
-    def __init__(self, topo: FabricTopo, folder: Path) -> None:
+    def __init__(self, topo: FabricTopo, folder: Path, ipv6: bool = False) -> None:
         self.fabric = Fabric(topo)
+        self.ipv6 = ipv6
+        self.vip = IPV6_VIP if ipv6 else VIP
         self.controller = Controller(folder)
         self.servers: dict[str, SwitchableServer] = {}
         self._applied = 0
@@ -52,6 +56,8 @@ class Bed:
     def __enter__(self) -> Self:
         self.controller.begin()
         self.fabric.start()
+        if self.ipv6:
+            self.fabric.speak_ipv6()
         self.controller.answering()
         self.call_in()
         self.settle()
@@ -73,6 +79,10 @@ class Bed:
 
     # --- getting there ---------------------------------------------------------------------------------------------------------
 
+    def address(self, host: str) -> str:
+        """The host's address of the family that tests use."""
+        return self.fabric.ipv6_address(host) if self.ipv6 else self.fabric.address(host)
+
     @property
     def dpids(self) -> set[str]:
         """All switches."""
@@ -84,14 +94,15 @@ class Bed:
         links = 2 * sum(topo.isSwitch(a) and topo.isSwitch(b) for a, b in topo.links())
         self.in_order()
         soon("all links are known", lambda: len(controller.get("links")["items"]) == links, 20)
-        silent = {host: self.fabric.address(host) for host in self.fabric.host_names}
+        silent = {host: self.address(host) for host in self.fabric.host_names}
+        nobody = IPV6_NOBODY if self.ipv6 else NOBODY
 
         def all_heard() -> bool:
             known = {host["address"] for host in controller.get("hosts")["items"]}
             for host in [host for host, address in silent.items() if address in known]:
                 del silent[host]
             for host in silent:
-                self.fabric.run(host, "ping", "-c1", "-W0.05", NOBODY)
+                self.fabric.run(host, "ping", "-c1", "-W0.05", nobody)
             return not silent
 
         soon("all hosts are known", all_heard, 20, lambda: silent)
@@ -197,7 +208,7 @@ class Clients:
     def __init__(self, bed: Bed, host: str, order: Document) -> None:
         self._bed = bed
         self._host = host
-        self._order = {"address": VIP, "port": VIP_PORT, **order}
+        self._order = {"address": bed.vip, "port": VIP_PORT, **order}
 
     def __enter__(self) -> Self:
         argv = [sys.executable, str(HERE / "http_clients.py"), json.dumps(self._order)]
@@ -302,8 +313,8 @@ class FramePort:
 
 
 def packed(address: str) -> int:
-    """An IPv4 address as an integer."""
-    return int.from_bytes(bytes(map(int, address.split("."))))
+    """An address as an integer."""
+    return addresses.number(address)
 
 
 def mac_number(mac: str) -> int:

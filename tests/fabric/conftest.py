@@ -1,6 +1,6 @@
 """One fabric with its controller for each module that names a TOPOLOGY; after each test, who complained.
 
-A module whose tests attack says ATTACKS = True; in the others nobody is hostile.
+A module whose tests attack says ATTACKS = True; in the others nobody is hostile. One that says IPV6 = True is about that family.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ from bed import Bed
 
 @pytest.fixture(scope="module")
 def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    with Bed(request.module.TOPOLOGY, tmp_path_factory.mktemp("bed")) as running:
+    ipv6 = getattr(request.module, "IPV6", False)
+    with Bed(request.module.TOPOLOGY, tmp_path_factory.mktemp("bed"), ipv6) as running:
         yield running
 
 

@@ -98,7 +98,7 @@ class Clients:
             await asyncio.to_thread(self._from_port, port, seen)
 
     def _from_port(self, port: int, seen: dict[str, Any]) -> None:
-        with socket.socket() as client:
+        with socket.socket(socket.AF_INET6 if ":" in self.to[0] else socket.AF_INET) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.settimeout(self.timeout_s)
             client.bind(("", port))
