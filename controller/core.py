@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from controller import addresses, balance, firewall, frames, mirror, tracking
+from controller import addresses, balance, firewall, frames, mirror, related, tracking
 from controller.counting import Counters
 from controller.decisions import (
     Announce,
@@ -130,6 +130,7 @@ class Core:
             Purpose.LINK_PROBE: self.telemetry.on_probe,
             Purpose.LEARN: self._on_unknown_station,
             Purpose.REJECTED: self._on_rejected,
+            Purpose.RELATED: self._on_error,
         }
 
     def handle(self, event: Event, now: float) -> list[Decision]:
@@ -283,6 +284,10 @@ class Core:
 
     def _on_neighbour(self, event: PacketSeen, now: float) -> list[Decision]:
         return self.discovery.on_neighbour(event.dpid, event.fields.get("in_port", 0), event.frame, now)
+
+    def _on_error(self, event: PacketSeen, _: float) -> list[Decision]:
+        vip, member = self.services.pinned_to(event.fields.get("ct_mark", 0))
+        return related.translate(event.frame, vip, member, self.topology) if vip and member else []
 
     def _on_rejected(self, event: PacketSeen, now: float) -> list[Decision]:
         answer, sender = reject(event, self.topology)

@@ -25,6 +25,8 @@ MAX_QUESTIONS = 1024
 MOVE_ANSWER_S = 1.0
 LEARN_BURST, LEARN_PER_S = 32, 8.0
 """Addresses that one port may teach at once, and per second from then on: every new one is planned for on all switches."""
+MAKE_ROOM_INTERVAL_S = 10.0
+"""How often a full port may exchange an address for a new one."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Discovery:
     _moves: dict[int, _Move] = field(default_factory=dict)
     _allowances: dict[Endpoint, tuple[float, float]] = field(default_factory=dict)
     """(addresses a port may teach now, as of when); a port that taught nothing lately may teach a burst."""
+    _made_room: dict[Endpoint, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.beacons = Beacons(self.topology, self.lldp_key)
@@ -200,12 +203,13 @@ class Discovery:
 
     def _bind(self, host: Host, now: float) -> list[Decision]:
         at_port = self.topology.hosts.count_at(host.endpoint)
-        if at_port >= MAX_HOSTS_PER_PORT:
-            return [
-                Announce("host-refused", f"port {host.dpid:016x}:{host.port_no} already has {at_port} addresses", {})
-            ]
+        outdated = self._outdated(host, now) if at_port >= MAX_HOSTS_PER_PORT else None
+        if at_port >= MAX_HOSTS_PER_PORT and outdated is None:
+            text = f"port {host.dpid:016x}:{host.port_no} already has {at_port} addresses"
+            return [Announce("host-refused", text, {})]
         if not self._may_teach(host.endpoint, now):
             return []
+        forgotten = self._replace(outdated, now) if outdated else []
         before = self.topology.hosts.get(host.ip)
         self.topology.hosts[host.ip] = host
         self.hosts_changed = True
@@ -217,7 +221,25 @@ class Discovery:
         }
         kind = "host-learned" if before is None else "host-moved"
         self.answers += [_answer(host.ip, host.mac, asker) for asker in self._waiting.pop(host.ip, {}).values()]
-        return [record, Announce(kind, f"{kind} at {host.dpid:016x}:{host.port_no}", fields)]
+        return [*forgotten, record, Announce(kind, f"{kind} at {host.dpid:016x}:{host.port_no}", fields)]
+
+    def _outdated(self, host: Host, now: float) -> Host | None:
+        """The address that makes room for a station's new one at a full port: its own oldest of IPv6, now and then.
+
+        IPv6 hosts take new addresses every day and give up the old ones in silence (RFC 8981).
+        """
+        rested = now - self._made_room.get(host.endpoint, -MAKE_ROOM_INTERVAL_S) >= MAKE_ROOM_INTERVAL_S
+        if not is_ipv6(host.ip) or not rested:
+            return None
+        own = (
+            other for other in self.topology.hosts.values() if (other.endpoint, other.mac) == (host.endpoint, host.mac)
+        )
+        return next((other for other in own if is_ipv6(other.ip)), None)
+
+    def _replace(self, outdated: Host, now: float) -> list[Decision]:
+        self._made_room[outdated.endpoint] = now
+        del self.topology.hosts[outdated.ip]
+        return [Persist("hosts", f"{outdated.ip:08x}", None)]
 
     def reserve(self, addresses: frozenset[int]) -> None:
         """No host may have these; one that had is forgotten."""

@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     REUSED_PORT = 0x21
     REJECTED = 0x22
     ENDED = 0x23
+    RELATED = 0x2F
     RESET = 0x30
     HELD = 0x31
     STAGE = 0x32

@@ -174,8 +174,9 @@ def _ip(protocol: int, src: int, dst: int, payload: bytes, hop_limit: int = 64) 
 
 
 def icmpv6(message: bytes, src: int, dst: int, hop_limit: int = 64) -> bytes:
-    """The IPv6 packet of an ICMPv6 message, its checksum (RFC 4443 §2.3) filled in."""
-    total = checksum(octets(src) + octets(dst) + struct.pack("!HH", ICMPV6, len(message)) + message)
+    """The IPv6 packet of an ICMPv6 message, its checksum (RFC 4443 §2.3) written over whatever stands there."""
+    pseudo = octets(src) + octets(dst) + struct.pack("!HH", ICMPV6, len(message))
+    total = checksum(pseudo + message[:2] + message[4:])
     return _ip(ICMPV6, src, dst, message[:2] + total.to_bytes(2, "big") + message[4:], hop_limit)
 
 

@@ -11,7 +11,7 @@ Endpoint = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where an address lives: learnt from ARP or IP that came in at a host port. `ip` and `mac` are integers."""
+    """Where an address of either family lives: learnt from what came in at a host port. `ip` and `mac` are integers."""
 
     ip: int
     mac: int

@@ -40,6 +40,7 @@ class Meter(IntEnum):
     LINK_PROBE = 8
     NEW_LINK = 9
     ND = 10
+    ICMP_ERROR = 11
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
@@ -53,6 +54,7 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.FIREWALL: (1000, 200),
     Meter.NEW_LINK: (500, 200),
     Meter.ND: (500, 200),
+    Meter.ICMP_ERROR: (500, 200),
     # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
     Meter.LINK_PROBE: (1000, 500),
 }

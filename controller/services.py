@@ -16,7 +16,7 @@ from controller.health import MemberKey, Target
 from controller.mirror import Pinned
 from controller.neighbours import CONTROLLER_IPV6
 from controller.numbering import Numbering
-from controller.pipeline import FIN_SEEN, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, mark
+from controller.pipeline import FIN_SEEN, MEMBER_MASK, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, mark
 from controller.policy import AdminState, Policy, Vip
 from controller.pools import SLOW_START_STEPS, SMALLEST_SHARE, Ejection, Health, MemberState, Pools
 from controller.topology import Topology
@@ -294,6 +294,12 @@ class Services:
         name = self.vip_name(number)
         vip = self.vips.get(name) if name else None
         return (addresses.number(vip.address), vip.port) if vip else None
+
+    def pinned_to(self, mark_value: int) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """(address, port) of the VIP and of the member that a mark names."""
+        member = self.member(mark_value & MEMBER_MASK)
+        place = (member.address, member.policy.port) if member else None
+        return self.vip_at((mark_value & VIP_MASK) >> VIP_SHIFT), place
 
     def as_opened(self, seen: Connection, mark_value: int) -> Connection:
         """The connection a segment belongs to that the tracker knew but did not accept: translated, and without its original tuple."""

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from controller.addresses import FAMILIES, Family, Fields, family_of
+from controller import related
+from controller.addresses import FAMILIES, V6, Family, Fields, family_of
 from controller.flows import Ct, FlowEntry, Nat, Punt, Purpose, match
 from controller.pipeline import (
     ACK,
@@ -19,6 +20,7 @@ from controller.pipeline import (
     FIN,
     FROM_FABRIC,
     FROM_HOST,
+    ICMPV6,
     INV,
     KNOWN,
     MARK_ALL,
@@ -30,6 +32,7 @@ from controller.pipeline import (
     SYN_ACK_SEEN,
     TCP,
     UDP,
+    VIP_MASK,
     Meter,
     Table,
 )  # fmt: skip
@@ -43,11 +46,14 @@ def track(zone: int) -> Iterator[FlowEntry]:
     """Every IP packet for this switch meets the tracker once; what was translated is translated back or on."""
     for family in FAMILIES:
         yield FlowEntry(Table.TRACK, 10, family.match(), Purpose.TRACK, (Ct(zone, Table.FIREWALL, nat=Nat()),))
+    for kind in related.ERRORS:
+        error = V6.match(ip_proto=ICMPV6, icmp_type=kind)
+        yield FlowEntry(Table.TRACK, 15, error, Purpose.TRACK, (Ct(zone, Table.FIREWALL),))
 
 
 def _known_connections(family: Family) -> Iterator[FlowEntry]:
     yield FlowEntry(Table.FIREWALL, 100, family.match(ct_state=(EST, EST)), Purpose.FIREWALL, goto=Table.RESETS)
-    yield FlowEntry(Table.FIREWALL, 100, family.match(ct_state=(REL, REL)), Purpose.FIREWALL, goto=Table.ROUTE)
+    yield from _errors(family)
     tcp = family.fields(ip_proto=TCP, ct_state=(INV, INV), ct_mark=_IS_KNOWN)
     # The client opens a connection with the port of one that is still open here: forget that one, let the SYN in again.
     reused = match(**tcp, tcp_flags=_A_SYN, reg0=FROM_HOST)
@@ -60,6 +66,18 @@ def _known_connections(family: Family) -> Iterator[FlowEntry]:
     yield FlowEntry(Table.FIREWALL, 96, match(**tcp, tcp_flags=(RST, RST)), Purpose.RESET, (Punt(Meter.MIRROR),),
                     counts=("reset", "out-of-window"))  # fmt: skip
     yield FlowEntry(Table.FIREWALL, 94, match(**tcp), Purpose.FIREWALL)
+
+
+def _errors(family: Family) -> Iterator[FlowEntry]:
+    """ICMP errors about known connections: translated by now, or not to be. Where the switch would do harm, the controller translates."""
+    about_known = family.fields(ct_state=(REL, REL))
+    if family is V6:
+        pinned_to_none = match(**about_known, ct_mark=(0, VIP_MASK))
+        yield FlowEntry(Table.FIREWALL, 101, pinned_to_none, Purpose.FIREWALL, goto=Table.ROUTE)
+        punt = (Punt(Meter.ICMP_ERROR, max_len=0xFFFF),)
+        yield FlowEntry(Table.FIREWALL, 100, match(**about_known), Purpose.RELATED, punt)
+    else:
+        yield FlowEntry(Table.FIREWALL, 100, match(**about_known), Purpose.FIREWALL, goto=Table.ROUTE)
 
 
 def _from_hosts(family: Family) -> Iterator[FlowEntry]:

@@ -13,10 +13,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from controller import addresses
 from controller.flows import (
     IN_PORT,
     Action,
@@ -38,10 +38,12 @@ _PROGRAMS = ("unshare", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _SBIN = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
 _PATH = f"{os.environ.get('PATH', '')}{os.pathsep}{_SBIN}"
-_NAMES = {"ipv4_src": "nw_src", "ipv4_dst": "nw_dst", "icmpv4_type": "icmp_type", "icmpv4_code": "icmp_code"}
-_ADDRESSES = {"ipv4_src", "ipv4_dst", "ct_nw_src", "ct_nw_dst", "arp_spa", "arp_tpa"}
-_MACS = {"eth_src", "eth_dst", "arp_sha", "arp_tha"}
-_FIRST_OF_A_MATCH = ("eth_type", "ip_proto", "ct_state")
+_NAMES = {"ipv4_src": "nw_src", "ipv4_dst": "nw_dst", "icmpv4_type": "icmp_type", "icmpv4_code": "icmp_code",
+          "ipv6_nd_target": "nd_target", "ipv6_nd_sll": "nd_sll", "ipv6_nd_tll": "nd_tll"}  # fmt: skip
+_IPV4_ADDRESSES = {"ipv4_src", "ipv4_dst", "ct_nw_src", "ct_nw_dst", "arp_spa", "arp_tpa"}
+_IPV6_ADDRESSES = {"ipv6_src", "ipv6_dst", "ct_ipv6_src", "ct_ipv6_dst", "ipv6_nd_target"}
+_MACS = {"eth_src", "eth_dst", "arp_sha", "arp_tha", "ipv6_nd_sll", "ipv6_nd_tll"}
+_FIRST_OF_A_MATCH = ("eth_type", "ip_proto", "icmpv6_type", "ct_state")
 _WAIT_S = 5.0
 _QUIET_S = 0.1
 
@@ -198,8 +200,8 @@ def _await(path: Path) -> None:
 
 
 def _value(name: str, value: int) -> str:
-    if name in _ADDRESSES:
-        return str(IPv4Address(value))
+    if name in _IPV4_ADDRESSES | _IPV6_ADDRESSES:
+        return addresses.text(value)
     if name in _MACS:
         return ":".join(f"{octet:02x}" for octet in value.to_bytes(6, "big"))
     return str(value) if name == "in_port" else hex(value)
@@ -256,7 +258,9 @@ def _ct(action: Ct) -> str:
         parts.append("nat")
     elif action.nat is not None:
         ports = "" if action.nat.ports is None else f":{action.nat.ports[0]}-{action.nat.ports[1]}"
-        parts.append(f"nat({action.nat.kind}={IPv4Address(action.nat.address)}{ports})")
+        address = addresses.text(action.nat.address)
+        shown = f"[{address}]" if addresses.is_ipv6(action.nat.address) else address
+        parts.append(f"nat({action.nat.kind}={shown}{ports})")
     if action.mark is not None:
         parts.append(f"exec(set_field:{action.mark[0]:#x}/{action.mark[1]:#x}->ct_mark)")
     return f"ct({','.join(parts)})"

@@ -1,27 +1,41 @@
 """Frames for tests of the model: built ones, and random ones that keep to a handful of connections."""
 
 import random
+from typing import NamedTuple
 
+from controller import addresses
+from controller.addresses import V4, family_of
 from topologies.model.headers import (
     ACK,
-    ETH_IPV4,
     FIN,
-    PROTO_ICMP,
     PROTO_TCP,
     PROTO_UDP,
     PSH,
     RST,
     SYN,
     Icmp,
-    Ipv4,
     Tcp,
     Udp,
+    ip_header,
 )
 from topologies.model.packet import Packet
 
 CLIENT, VIP, MEMBER, OTHER = 0x0A000001, 0x0A000064, 0x0A000101, 0x0A0000FE
 """10.0.0.1, 10.0.0.100, 10.0.1.1, 10.0.0.254."""
 VIP_PORT, MEMBER_PORT = 80, 8080
+
+
+class Ends(NamedTuple):
+    """Who talks with whom."""
+
+    client: int
+    vip: int
+    member: int
+    other: int
+
+
+IPV4_ENDS = Ends(CLIENT, VIP, MEMBER, OTHER)
+IPV6_ENDS = Ends(*(addresses.number(f"fd00::{place}") for place in ("1", "64", "1:1", "fe")))
 MASK = 0xFFFFFFFF
 SCALED = b"\x02\x04\x05\xb4\x01\x03\x03\x07"
 _KINDS = {
@@ -35,15 +49,16 @@ _KINDS = {
 }
 
 
-def ipv4_packet(src: int, dst: int, transport: Tcp | Udp | Icmp, payload: bytes = b"") -> Packet:
-    packet = Packet(0x020000000002, 0x020000000001, ETH_IPV4, payload)
+def ip_packet(src: int, dst: int, transport: Tcp | Udp | Icmp, payload: bytes = b"") -> Packet:
+    family = family_of(src)
+    packet = Packet(0x020000000002, 0x020000000001, family.eth_type, payload)
     if isinstance(transport, Tcp):
         proto, packet.tcp = PROTO_TCP, transport
     elif isinstance(transport, Udp):
         proto, packet.udp = PROTO_UDP, transport
     else:
-        proto, packet.icmp = PROTO_ICMP, transport
-    packet.ip = Ipv4(src, dst, proto, ident=7)
+        proto, packet.icmp = family.icmp, transport
+    packet.ip = ip_header(src, dst, proto, ident=7)
     return packet
 
 
@@ -53,8 +68,9 @@ class Traffic:
     `last` is a frame the switch let out, for ICMP errors to quote.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, ends: Ends = IPV4_ENDS) -> None:
         self.chance = random.Random(seed)
+        self.ends, self.family = ends, family_of(ends.client)
         self.last: bytes | None = None
         self._connections: dict[tuple[str, int], dict[str, int]] = {}
 
@@ -90,33 +106,36 @@ class Traffic:
 
     def _addressed(self, path: str, port: int, forward: bool, tcp: Tcp, payload: bytes) -> Packet:
         client, server, server_port = {
-            "vip": (CLIENT, VIP, VIP_PORT),
-            "direct": (CLIENT, MEMBER, MEMBER_PORT),
-            "snat": (OTHER, MEMBER, MEMBER_PORT),
+            "vip": (self.ends.client, self.ends.vip, VIP_PORT),
+            "direct": (self.ends.client, self.ends.member, MEMBER_PORT),
+            "snat": (self.ends.other, self.ends.member, MEMBER_PORT),
         }[path]
         if forward:
-            return ipv4_packet(client, server, tcp._replace(src=port, dst=server_port), payload)
-        seen_by_member = VIP if path == "snat" else CLIENT
-        return ipv4_packet(MEMBER, seen_by_member, tcp._replace(src=MEMBER_PORT, dst=port), payload)
+            return ip_packet(client, server, tcp._replace(src=port, dst=server_port), payload)
+        seen_by_member = self.ends.vip if path == "snat" else self.ends.client
+        return ip_packet(self.ends.member, seen_by_member, tcp._replace(src=MEMBER_PORT, dst=port), payload)
 
     def _udp(self) -> Packet:
-        port = self.chance.randrange(50000, 50004)
+        port, (client, vip, member, _) = self.chance.randrange(50000, 50004), self.ends
         if self.chance.random() < 0.5:
-            return ipv4_packet(CLIENT, self.chance.choice([VIP, MEMBER]), Udp(port, 53), b"question")
-        return ipv4_packet(MEMBER, CLIENT, Udp(53, port), b"answer")
+            return ip_packet(client, self.chance.choice([vip, member]), Udp(port, 53), b"question")
+        return ip_packet(member, client, Udp(53, port), b"answer")
 
     def _echo(self) -> Packet:
-        rest = self.chance.randrange(3) << 16 | 1
+        rest, (client, _, member, _) = self.chance.randrange(3) << 16 | 1, self.ends
         if self.chance.random() < 0.5:
-            return ipv4_packet(CLIENT, MEMBER, Icmp(8, 0, rest), b"ping")
-        return ipv4_packet(MEMBER, CLIENT, Icmp(self.chance.choice([0, 0, 0, 13]), 0, rest), b"ping")
+            return ip_packet(client, member, Icmp(self.family.echo_request, 0, rest), b"ping")
+        # Neither a timestamp request nor a report of listeners answers an echo.
+        kinds = [self.family.echo_reply] * 3 + [13 if self.family is V4 else 131]
+        return ip_packet(member, client, Icmp(self.chance.choice(kinds), 0, rest), b"ping")
 
     def _error(self) -> Packet:
         if self.last is None:
             return self._echo()
         # Never cut before the TCP checksum: Open vSwitch 3.1 writes there, in and out of the packet.
-        quoted = self.last[14 : 14 + self.chance.choice([40, 60])]
-        to = int.from_bytes(quoted[12:16], "big") if self.chance.random() < 0.9 else CLIENT
-        return ipv4_packet(
-            self.chance.choice([MEMBER, VIP, OTHER]), to, Icmp(self.chance.choice([3, 11, 5]), 1), quoted
-        )
+        source, kinds, sizes = (slice(12, 16), [3, 11, 5], [40, 60])
+        if self.family is not V4:
+            source, kinds, sizes = (slice(8, 24), [1, 2, 3, 4], [60, 80])
+        quoted = self.last[14 : 14 + self.chance.choice(sizes)]
+        to = int.from_bytes(quoted[source], "big") if self.chance.random() < 0.9 else self.ends.client
+        return ip_packet(self.chance.choice(self.ends[1:]), to, Icmp(self.chance.choice(kinds), 1), quoted)

@@ -10,6 +10,7 @@ from controller.decisions import Announce, Persist, SendPacket
 from controller.discovery import (
     LEARN_BURST,
     LEARN_PER_S,
+    MAKE_ROOM_INTERVAL_S,
     MAX_QUESTIONS,
     MOVE_ANSWER_S,
     QUESTION_INTERVAL_S,
@@ -146,6 +147,19 @@ def test_a_port_has_room_for_so_many_addresses(discovery: Discovery) -> None:
         decisions = discovery.learn(Host(0x0A010000 + number, 0x020000000000 + number, LEFT, 1), SETTLED + number)
     assert len(discovery.topology.hosts) == MAX_HOSTS_PER_PORT
     assert [decision.kind for decision in decisions] == ["host-refused"]
+
+
+def test_at_a_full_port_a_stations_oldest_ipv6_address_makes_room_for_its_newest(discovery: Discovery) -> None:
+    daily = [Host(0xFD << 120 | number, ALICE.mac, LEFT, 1) for number in range(MAX_HOSTS_PER_PORT + 2)]
+    for number, host in enumerate(daily[:-1]):
+        decisions = discovery.learn(host, SETTLED + number * MAKE_ROOM_INTERVAL_S)
+    assert daily[0].ip not in discovery.topology.hosts and daily[-2].ip in discovery.topology.hosts
+    assert Persist("hosts", f"{daily[0].ip:08x}", None) in decisions, "nor does it come back with a restart"
+    now = SETTLED + len(daily[:-2]) * MAKE_ROOM_INTERVAL_S
+    stranger = Host(0xFD << 120 | 0xFFFF, BOB.mac, LEFT, 1)
+    for host, when in ((stranger, now + MAKE_ROOM_INTERVAL_S), (daily[-1], now + MAKE_ROOM_INTERVAL_S / 2)):
+        assert [decision.kind for decision in discovery.learn(host, when)] == ["host-refused"]
+    assert len(discovery.topology.hosts) == MAX_HOSTS_PER_PORT
 
 
 def test_a_port_teaches_a_burst_at_once_and_then_a_few_per_second(discovery: Discovery) -> None:

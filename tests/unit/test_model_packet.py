@@ -5,7 +5,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_traffic import CLIENT, MEMBER, VIP, ipv4_packet
+from model_traffic import CLIENT, MEMBER, VIP, ip_packet
 
 from controller.flows import match
 from topologies.model.errors import OpenFlowError
@@ -43,7 +43,7 @@ def test_a_syn_is_read_field_by_field() -> None:
 
 
 def test_written_headers_have_right_lengths_and_checksums() -> None:
-    frame = ipv4_packet(CLIENT, VIP, Tcp(1, 2, 3, 4, ACK, 5), b"odd").to_bytes()
+    frame = ip_packet(CLIENT, VIP, Tcp(1, 2, 3, 4, ACK, 5), b"odd").to_bytes()
     assert struct.unpack_from("!H", frame, 16)[0] == len(frame) - 14
     assert checksum(frame[14:34]) == 0
     pseudo = frame[26:34] + struct.pack("!BBH", 0, 6, len(frame) - 34)
@@ -51,7 +51,7 @@ def test_written_headers_have_right_lengths_and_checksums() -> None:
 
 
 def test_a_damaged_segment_stays_damaged() -> None:
-    frame = bytearray(ipv4_packet(CLIENT, VIP, Tcp(1, 2, 3, 4, ACK, 5), b"data").to_bytes())
+    frame = bytearray(ip_packet(CLIENT, VIP, Tcp(1, 2, 3, 4, ACK, 5), b"data").to_bytes())
     frame[-1] ^= 1
     packet = Packet.from_bytes(bytes(frame))
     assert packet.damaged
@@ -60,7 +60,7 @@ def test_a_damaged_segment_stays_damaged() -> None:
 
 
 def test_a_udp_datagram_without_checksum_is_not_damaged() -> None:
-    frame = ipv4_packet(CLIENT, VIP, Udp(1, 2, unsummed=True), b"data").to_bytes()
+    frame = ip_packet(CLIENT, VIP, Udp(1, 2, unsummed=True), b"data").to_bytes()
     assert frame[40:42] == b"\0\0"
     assert not Packet.from_bytes(frame).damaged
 
@@ -75,13 +75,13 @@ def test_arp_goes_there_and_back() -> None:
 
 def test_what_is_not_understood_is_carried_unchanged() -> None:
     lldp = Packet(0x0180C200000E, 1, ETH_LLDP, b"\x02\x07\x04whatever").to_bytes()
-    padded = ipv4_packet(CLIENT, VIP, Icmp(8, 0, 1)).to_bytes() + bytes(18)
+    padded = ip_packet(CLIENT, VIP, Icmp(8, 0, 1)).to_bytes() + bytes(18)
     for frame in (lldp, padded, SYN_ON_THE_WIRE[:40]):
         assert Packet.from_bytes(frame).to_bytes() == frame
 
 
 def test_a_later_fragment_has_no_ports() -> None:
-    packet = ipv4_packet(CLIENT, VIP, Udp(1, 2), b"data")
+    packet = ip_packet(CLIENT, VIP, Udp(1, 2), b"data")
     packet.ip = packet.ip and packet.ip._replace(fragment=185)
     flow = Packet.from_bytes(packet.to_bytes()).flow()
     assert flow["ip_proto"] == 17 and "udp_src" not in flow
@@ -99,7 +99,7 @@ def test_a_frame_without_ethernet_header_is_an_error() -> None:
 
 
 def test_a_field_is_written_where_the_packet_has_it() -> None:
-    packet = ipv4_packet(CLIENT, VIP, Udp(1, 2))
+    packet = ip_packet(CLIENT, VIP, Udp(1, 2))
     for name, value in (("ipv4_dst", MEMBER), ("udp_dst", 53), ("eth_dst", 7), ("reg3", 9), ("tcp_dst", 80)):
         write(packet, name, value)
     flow = packet.flow()
@@ -108,7 +108,7 @@ def test_a_field_is_written_where_the_packet_has_it() -> None:
 
 
 def test_a_copy_is_independent() -> None:
-    packet = ipv4_packet(CLIENT, VIP, Udp(1, 2))
+    packet = ip_packet(CLIENT, VIP, Udp(1, 2))
     other = packet.copy()
     write(other, "ipv4_dst", MEMBER)
     write(other, "reg0", 1)
@@ -153,5 +153,5 @@ def test_the_options_of_a_syn_are_those_that_are_read() -> None:
 
 
 def test_a_reset_of_a_closed_port_has_nothing_but_its_header() -> None:
-    frame = ipv4_packet(MEMBER, CLIENT, Tcp(8080, 40000, 0, 1001, RST | ACK)).to_bytes()
+    frame = ip_packet(MEMBER, CLIENT, Tcp(8080, 40000, 0, 1001, RST | ACK)).to_bytes()
     assert len(frame) == 14 + 20 + 20

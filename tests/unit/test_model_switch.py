@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from model_traffic import CLIENT, MEMBER, OTHER, VIP, VIP_PORT, ipv4_packet
+from model_traffic import CLIENT, MEMBER, OTHER, VIP, VIP_PORT, ip_packet
 
 from controller.decisions import (
     Barrier,
@@ -55,7 +55,7 @@ from topologies.model.switch import FakeSwitch
 IP = {"eth_type": 0x0800}
 TCP = {**IP, "ip_proto": 6}
 UDP = {**IP, "ip_proto": 17}
-DATAGRAM = ipv4_packet(CLIENT, VIP, Udp(1000, 53), b"question").to_bytes()
+DATAGRAM = ip_packet(CLIENT, VIP, Udp(1000, 53), b"question").to_bytes()
 
 
 def entry(
@@ -100,8 +100,8 @@ def test_the_highest_priority_that_fits_decides() -> None:
         entry(0, 2, match(**IP, ipv4_dst=(0x0A000000, 0xFFFFFF00)), Output(3)),
     )
     assert ports(switch) == [3]
-    assert ports(switch, ipv4_packet(CLIENT, MEMBER, Udp(1000, 53)).to_bytes()) == [2]
-    assert ports(switch, ipv4_packet(CLIENT, VIP, Udp(1000, 54)).to_bytes()) == [4]
+    assert ports(switch, ip_packet(CLIENT, MEMBER, Udp(1000, 53)).to_bytes()) == [2]
+    assert ports(switch, ip_packet(CLIENT, VIP, Udp(1000, 54)).to_bytes()) == [4]
 
 
 def test_a_packet_that_nothing_fits_is_dropped() -> None:
@@ -263,8 +263,7 @@ def select(*weights: int, watched: bool = False) -> GroupEntry:
 
 def shares(switch: FakeSwitch, connections: int = 3000) -> Counter[int]:
     frames = (
-        ipv4_packet(CLIENT, VIP, Tcp(port, VIP_PORT, 1, 0, SYN)).to_bytes()
-        for port in range(10000, 10000 + connections)
+        ip_packet(CLIENT, VIP, Tcp(port, VIP_PORT, 1, 0, SYN)).to_bytes() for port in range(10000, 10000 + connections)
     )
     return Counter(port for frame in frames for port in ports(switch, frame))
 
@@ -412,7 +411,7 @@ def test_a_flushed_connection_begins_anew_on_another_member() -> None:
         entry(5, 1, match(**IP, ipv4_dst=OTHER), Output(3)),
         groups=(groups[0],),
     )
-    syn = ipv4_packet(CLIENT, VIP, Tcp(40000, VIP_PORT, 1000, 0, SYN)).to_bytes()
+    syn = ip_packet(CLIENT, VIP, Tcp(40000, VIP_PORT, 1000, 0, SYN)).to_bytes()
     assert ports(switch, syn) == [2]
     switch.handle(SetGroup(1, groups[1], exists=True), 0)
     assert ports(switch, syn) == [2], "the entry pins it"
@@ -427,7 +426,7 @@ def test_a_stray_reset_is_new_and_an_unknown_syn_ack_invalid() -> None:
         entry(2, 2, match(**TCP, ct_state=(0x01, 0x01)), Output(2)),
         entry(2, 2, match(**TCP, ct_state=(0x10, 0x10)), Output(3)),
     )
-    frames = [ipv4_packet(CLIENT, VIP, Tcp(1, 2, 3, 0, flags)).to_bytes() for flags in (RST, SYN | ACK)]
+    frames = [ip_packet(CLIENT, VIP, Tcp(1, 2, 3, 0, flags)).to_bytes() for flags in (RST, SYN | ACK)]
     assert [ports(switch, frame) for frame in frames] == [[2], [3]]
     assert switch.warnings == []
 

@@ -4,7 +4,7 @@ What is asserted here was seen there; `test_model_against_openvswitch` compares 
 """
 
 import pytest
-from model_traffic import CLIENT, MEMBER, MEMBER_PORT, OTHER, SCALED, VIP, VIP_PORT, ipv4_packet
+from model_traffic import CLIENT, MEMBER, MEMBER_PORT, OTHER, SCALED, VIP, VIP_PORT, ip_packet
 
 from controller.flows import Connection, Ct, MaskedValue, Nat
 from topologies.model.headers import ACK, FIN, PSH, RST, SYN, Icmp, Ipv4, Tcp, Udp
@@ -50,12 +50,12 @@ class Wire:
 
 def from_client(flags: int, seq: int = 1001, ack: int = 0, payload: bytes = b"", port: int = 40000) -> Packet:
     options = SCALED if flags & SYN else b""
-    return ipv4_packet(CLIENT, VIP, Tcp(port, VIP_PORT, seq, ack, flags, 64240 if options else 502, options), payload)
+    return ip_packet(CLIENT, VIP, Tcp(port, VIP_PORT, seq, ack, flags, 64240 if options else 502, options), payload)
 
 
 def from_member(flags: int, seq: int = 5001, ack: int = 1001, payload: bytes = b"", port: int = 40000) -> Packet:
     options = SCALED if flags & SYN else b""
-    return ipv4_packet(
+    return ip_packet(
         MEMBER, CLIENT, Tcp(MEMBER_PORT, port, seq, ack, flags, 64240 if options else 502, options), payload
     )
 
@@ -115,9 +115,9 @@ def test_both_directions_are_translated() -> None:
 
 def test_source_translation_is_undone_for_replies() -> None:
     wire = Wire()
-    out = wire.commit(ipv4_packet(OTHER, MEMBER, Udp(1000, 53)), Nat("src", VIP, (6000, 6000)))
+    out = wire.commit(ip_packet(OTHER, MEMBER, Udp(1000, 53)), Nat("src", VIP, (6000, 6000)))
     assert out.ip and out.udp and (out.ip.src, out.udp.src) == (VIP, 6000)
-    back = wire.look_up(ipv4_packet(MEMBER, VIP, Udp(53, 6000)))
+    back = wire.look_up(ip_packet(MEMBER, VIP, Udp(53, 6000)))
     assert back.ip and back.udp and (back.ip.dst, back.udp.dst) == (OTHER, 1000)
 
 
@@ -250,7 +250,7 @@ def test_newer_trackers_forget_an_ended_connection_at_once() -> None:
 
 def test_two_connections_never_share_a_reply_key() -> None:
     wire = Wire()
-    wire.commit(ipv4_packet(CLIENT, MEMBER, Tcp(40000, MEMBER_PORT, 1, 0, SYN)))
+    wire.commit(ip_packet(CLIENT, MEMBER, Tcp(40000, MEMBER_PORT, 1, 0, SYN)))
     by_vip = wire.commit(from_client(SYN, 1000), TO_MEMBER)
     assert by_vip.tcp and by_vip.tcp.src == 40001
     back = wire.look_up(from_member(SYN | ACK, 5000, port=40001))
@@ -259,7 +259,7 @@ def test_two_connections_never_share_a_reply_key() -> None:
 
 def test_udp_is_new_until_it_is_answered() -> None:
     wire = Wire()
-    question, answer = ipv4_packet(CLIENT, MEMBER, Udp(1000, 53)), ipv4_packet(MEMBER, CLIENT, Udp(53, 1000))
+    question, answer = ip_packet(CLIENT, MEMBER, Udp(1000, 53)), ip_packet(MEMBER, CLIENT, Udp(53, 1000))
     wire.commit(question)
     assert wire.state(question) == CT_NEW | CT_TRK
     assert wire.state(answer) == CT_EST | CT_RPL | CT_TRK
@@ -268,11 +268,11 @@ def test_udp_is_new_until_it_is_answered() -> None:
 
 def test_an_echo_reply_is_established_and_an_unasked_one_invalid() -> None:
     wire = Wire()
-    request, reply = ipv4_packet(CLIENT, MEMBER, Icmp(8, 0, 1 << 16)), ipv4_packet(MEMBER, CLIENT, Icmp(0, 0, 1 << 16))
+    request, reply = ip_packet(CLIENT, MEMBER, Icmp(8, 0, 1 << 16)), ip_packet(MEMBER, CLIENT, Icmp(0, 0, 1 << 16))
     assert wire.state(reply) == CT_INV | CT_TRK
     wire.commit(request)
     assert wire.state(reply) == CT_EST | CT_RPL | CT_TRK
-    assert wire.state(ipv4_packet(MEMBER, CLIENT, Icmp(0, 0, 2 << 16))) == CT_INV | CT_TRK
+    assert wire.state(ip_packet(MEMBER, CLIENT, Icmp(0, 0, 2 << 16))) == CT_INV | CT_TRK
 
 
 def quoted(packet: Packet) -> bytes:
@@ -282,7 +282,7 @@ def quoted(packet: Packet) -> bytes:
 def test_an_icmp_error_is_related_and_translated_inside_and_out() -> None:
     wire = established()
     seen_by_member = wire.look_up(from_client(ACK | PSH, 1001, 5001, b"GET"))
-    error = wire.look_up(ipv4_packet(MEMBER, CLIENT, Icmp(3, 1), quoted(seen_by_member)))
+    error = wire.look_up(ip_packet(MEMBER, CLIENT, Icmp(3, 1), quoted(seen_by_member)))
     assert error.tracking.state & ~NATTED == CT_REL | CT_RPL | CT_TRK
     assert error.tracking.mark == 3
     assert error.ip and error.ip.src == VIP
@@ -293,9 +293,9 @@ def test_an_icmp_error_is_related_and_translated_inside_and_out() -> None:
 
 
 def test_an_icmp_error_of_no_connection_is_invalid() -> None:
-    error = ipv4_packet(MEMBER, CLIENT, Icmp(3, 1), quoted(from_client(SYN, 1000)))
+    error = ip_packet(MEMBER, CLIENT, Icmp(3, 1), quoted(from_client(SYN, 1000)))
     assert Wire().state(error) == CT_INV | CT_TRK
-    misdirected = ipv4_packet(MEMBER, OTHER, Icmp(3, 1), quoted(from_client(ACK, 1001, 5001)))
+    misdirected = ip_packet(MEMBER, OTHER, Icmp(3, 1), quoted(from_client(ACK, 1001, 5001)))
     assert established().state(misdirected) == CT_INV | CT_TRK
 
 

@@ -26,9 +26,9 @@ def packet(flags: int, seq: int, ack: int, *, answer: bool = False) -> bytes:
 PACKETS = [packet(SYN, 1000, 0), packet(REFUSAL, 0, 1001, answer=True)]
 
 
-def ipv6(ipv4_packet: bytes) -> bytes:
-    src, dst = (b"\xfd" + bytes(11) + ipv4_packet[at : at + 4] for at in (12, 16))
-    return struct.pack("!IHBB16s16s", 6 << 28, 20, 6, 64, src, dst) + ipv4_packet[20:]
+def ipv6(ip_packet: bytes) -> bytes:
+    src, dst = (b"\xfd" + bytes(11) + ip_packet[at : at + 4] for at in (12, 16))
+    return struct.pack("!IHBB16s16s", 6 << 28, 20, 6, 64, src, dst) + ip_packet[20:]
 
 
 def classic(frames: list[bytes], *, link: int = RAW, order: str = "<", ns: bool = False) -> bytes:

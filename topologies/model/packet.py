@@ -239,7 +239,9 @@ class Packet:
     def _discovery_fields(self, icmp: Icmp) -> dict[str, int]:
         if self.nd is None or not self._discovers():
             return {}
-        fields = {"ipv6_nd_target": self.nd.target, "nd_reserved": icmp.rest, "nd_options_type": self.nd.option}
+        fields = {"ipv6_nd_target": self.nd.target, "nd_reserved": icmp.rest}
+        if self.nd.option:
+            fields["nd_options_type"] = self.nd.option
         if (icmp.type, self.nd.option) == (ND_SOLICITATION, ND_SOURCE_MAC):
             fields["ipv6_nd_sll"] = self.nd.mac
         elif (icmp.type, self.nd.option) == (ND_ADVERTISEMENT, ND_TARGET_MAC):
