@@ -20,7 +20,7 @@ from topologies.model.wiring import HostPlace, LinkPlace, Speed, SwitchPort, Wir
 
 KEY = b"a key that only the controller has"
 VIP, VIP_PORT, MEMBER_PORT = 0x0A000064, 80, 8080
-VIP_TEXT = "10.0.0.100"
+IPV6_VIP = 0xFD << 120 | 0x64
 SETTLED_S = 2.0
 UNSHAPED = Speed()
 LIVE = frozenset({Purpose.AFFINITY, Purpose.HELD})
@@ -93,18 +93,25 @@ def leaf_spine(leaves: int = 3, spines: int = 2, hosts: int = 2, speed: Speed = 
     return wiring_of(graph, dict.fromkeys(range(1, leaves + 1), hosts), speed)
 
 
-SHAPES: dict[str, Callable[[], Wiring]] = {"single": single, "ring": ring, "tree": tree, "leaf-spine": leaf_spine}
+SHAPES: dict[str, Callable[[], Wiring]] = {
+    "single": single,
+    "ring": ring,
+    "tree": tree,
+    "leaf-spine": leaf_spine,
+    "leaf-spine of IPv6": lambda: in_ipv6(leaf_spine()),
+}
 
 
 def policy_of(members: Iterable[str], *, vip: dict[str, object] | None = None, **parts: object) -> Policy:
     """One pool `web` of these addresses, `web-1` on, behind one VIP; `pool=` and other parts of the policy as given."""
-    pool = dict(parts.pop("pool", {}))  # type: ignore[call-overload]
+    pool, members = dict(parts.pop("pool", {})), list(members)  # type: ignore[call-overload]
     named = [
         {"name": f"web-{number}", "address": member, "port": MEMBER_PORT} for number, member in enumerate(members, 1)
     ]
     for number, more in pool.pop("each", {}).items():
         named[number - 1] |= more
-    vips = {"web": {"address": VIP_TEXT, "port": VIP_PORT, "pool": "web", **(vip or {})}}
+    address = text(IPV6_VIP if any(":" in member for member in members) else VIP)
+    vips = {"web": {"address": address, "port": VIP_PORT, "pool": "web", **(vip or {})}}
     return parse_policy({"version": 1, "pools": {"web": {"members": named, **pool}}, "vips": vips, **parts})
 
 
@@ -120,6 +127,7 @@ class World:
     def __post_init__(self) -> None:
         self.fabric = FakeFabric(self.wiring, self.new_core(), seed=self.seed, **self.options)  # type: ignore[arg-type]
         self.names = {host.address: name for name, host in self.fabric.hosts.items()}
+        self.vip = next((addresses.number(vip.address) for vip in self.policy.vips.values()), VIP)
         for pool in self.policy.pools.values():
             for member in pool.members:
                 self.serve(member.address, Serve(3000), member.port)
@@ -156,12 +164,11 @@ class World:
         self._host(member).refuse(port)
 
     def _host(self, where: str):  # type: ignore[no-untyped-def]
-        octets = [int(octet) for octet in where.split(".")]
-        return self.fabric.hosts[self.names[int.from_bytes(bytes(octets), "big")]]
+        return self.fabric.hosts[self.names[addresses.number(where)]]
 
-    def connect(self, client: str, dst: int = VIP, port: int = VIP_PORT, **options: object) -> Attempt:
-        """One connection begins now."""
-        attempt = self.fabric.hosts[client].connect(dst, port, self.now, **options)  # type: ignore[arg-type]
+    def connect(self, client: str, dst: int | None = None, port: int = VIP_PORT, **options: object) -> Attempt:
+        """One connection, to the VIP unless `dst` is given, begins now."""
+        attempt = self.fabric.hosts[client].connect(dst or self.vip, port, self.now, **options)  # type: ignore[arg-type]
         self.fabric.settle(client)
         return attempt
 
@@ -261,8 +268,8 @@ def stage(shape: str, **parts: object) -> tuple[World, list[str], list[str]]:
     members = wiring.hosts[3:] if shape == "single" else [host for host in wiring.hosts if host.at.port == 2][:3]
     clients = [host.name for host in wiring.hosts if host not in members][: len(set(places)) + 2]
     seed = int(parts.pop("seed", 0))  # type: ignore[call-overload]
-    addresses = [text(member.address) for member in members]
-    world = World(wiring, policy_of(addresses, **parts), seed)
+    located = [text(member.address) for member in members]
+    world = World(wiring, policy_of(located, **parts), seed)
     world.connections(clients, 6 * len(clients))
     world.run(0.5)
-    return world, clients, addresses
+    return world, clients, located

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import networkx as nx
 from model_world import KEY
 
+from controller.addresses import family_of
 from controller.core import Core
 from controller.events import PolicyChanged, Port
 from controller.policy import Policy
 from controller.reconcile import Installed, Wanted, reconcile
 from controller.topology import Host, Switch
 from topologies.model.effects import Effect, Transmit
-from topologies.model.headers import ETH_IPV4, PROTO_UDP, Ipv4, Udp
+from topologies.model.headers import PROTO_UDP, Udp, ip_header
 from topologies.model.packet import Packet
 from topologies.model.switch import FakeSwitch
 from topologies.model.wiring import HostPlace, LinkPlace, SwitchPort, Wiring
@@ -79,8 +80,8 @@ class StaticFabric:
 
     def walk(self, source: HostPlace, target: HostPlace, src_port: int = 1000) -> tuple[bool, list[int]]:
         """Whether a datagram arrives, and the switches it met; the source port is what path groups choose by."""
-        packet = Packet(STATION_ASKED, source.mac, ETH_IPV4, b"question")
-        packet.ip, packet.udp = Ipv4(source.address, target.address, PROTO_UDP, ttl=TTL), Udp(src_port, 53)
+        packet = Packet(STATION_ASKED, source.mac, family_of(source.address).eth_type, b"question")
+        packet.ip, packet.udp = ip_header(source.address, target.address, PROTO_UDP, ttl=TTL), Udp(src_port, 53)
         at, frame, met = source.at, packet.to_bytes(), []
         while True:
             met.append(at.dpid)

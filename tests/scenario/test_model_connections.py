@@ -3,8 +3,9 @@
 from collections import Counter
 
 import pytest
-from model_world import MEMBER_PORT, SHAPES, VIP, World, ends, failures, stage
+from model_world import MEMBER_PORT, SHAPES, World, ends, failures, stage, text
 
+from controller import addresses
 from controller.policy import AdminState
 from topologies.model.application import End
 from topologies.model.hosts import Attempt
@@ -107,16 +108,12 @@ def test_a_drain_ends_in_time() -> None:
 @EVERYWHERE
 def test_a_member_that_calls_its_own_vip_is_served_by_any_member_itself_too(shape: str) -> None:
     world, _, members = stage(shape)
-    names = [world.names[host.address] for host in world.fabric.hosts.values() if dotted(host.address) in members]
+    names = [world.names[host.address] for host in world.fabric.hosts.values() if text(host.address) in members]
     for name in names:
         attempts = world.connections([name], 20, 0.02)
         assert set(shares(world, [name], attempts)) == {"web-1", "web-2", "web-3"}
         world.run(1)
         assert ends(attempts) == {End.CLOSED: 20}
-
-
-def dotted(ip: int) -> str:
-    return ".".join(str(octet) for octet in ip.to_bytes(4, "big"))
 
 
 def test_a_member_that_is_drained_keeps_the_connections_to_itself() -> None:
@@ -179,12 +176,12 @@ def test_hosts_reach_each_other_directly_and_stray_segments_open_nothing(shape: 
     world, clients, members = stage(shape)
     for client in clients:
         for member in members:
-            ip = int.from_bytes(bytes(int(octet) for octet in member.split(".")), "big")
+            ip = addresses.number(member)
             ping = world.fabric.hosts[client].ping(ip, world.now)
             direct = world.connect(client, ip, MEMBER_PORT)
             world.run(0.2)
             assert ping.answered is not None and direct.end is End.CLOSED
-        ping = world.fabric.hosts[client].ping(VIP, world.now)
+        ping = world.fabric.hosts[client].ping(world.vip, world.now)
         world.fabric.settle(client)
         world.run(0.1)
         assert ping.answered is not None

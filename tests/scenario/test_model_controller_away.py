@@ -1,7 +1,7 @@
 """The controller goes and comes back: the switches neither need nor notice it. The core is the real one, the fabric a model."""
 
 import pytest
-from model_world import SHAPES, VIP, World, ends, failures, stage
+from model_world import SHAPES, World, ends, failures, stage
 
 from controller.events import LoadReported
 from topologies.model.application import End
@@ -89,7 +89,7 @@ def test_while_it_is_away_the_vip_answers_arp_and_ping() -> None:
     for client in clients:
         host = world.fabric.hosts[client]
         host._neighbours._known.clear()
-        ping = host.ping(VIP, world.now)
+        ping = host.ping(world.vip, world.now)
         world.fabric.settle(client)
         world.run(0.1)
         assert ping.answered is not None

@@ -21,7 +21,7 @@ from model_traffic import (
 
 from controller.addresses import family_of
 from controller.admission import neighbours
-from controller.balance import Service, entries
+from controller.balance import otherwise
 from controller.decisions import InstallFlow, SetGroup
 from controller.flows import (
     IN_PORT,
@@ -245,8 +245,7 @@ def is_answer(one: FlowEntry) -> bool:
 
 def test_an_echo_of_ipv6_is_answered(real: DummyOpenVSwitch) -> None:
     vip, client = IPV6_ENDS.vip, IPV6_ENDS.client
-    service = Service(1, vip, 80, (), redispatch=False)
-    echo = next(one for one in entries(1, [service]) if any(isinstance(action, Output) for action in one.actions))
+    echo = next(one for one in otherwise(1, [vip]) if any(isinstance(action, Output) for action in one.actions))
     pair = Pair(real, entry(0, 1, match(), goto=4), echo)
     ((port, frame),) = pair.receive(ip_packet(client, vip, Icmp(128, 0, 7 << 16 | 1), b"ping").to_bytes())
     answer = Packet.from_bytes(frame)
