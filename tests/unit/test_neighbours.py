@@ -19,7 +19,7 @@ from controller.pipeline import METER_RATES, Table
 from controller.policy import parse_policy
 from controller.topology import Host
 from topologies.model.effects import PacketIn, Transmit
-from topologies.model.headers import ND_ADVERTISEMENT
+from topologies.model.headers import ND_ADVERTISEMENT, PROTO_TCP, RST, Ipv6, Tcp
 from topologies.model.packet import Packet
 from topologies.model.switch import FakeSwitch
 
@@ -132,6 +132,14 @@ def test_no_host_may_have_what_is_the_fabrics_own(core: Core, taken: int) -> Non
     hears(core, 1, solicitation(taken, ALICES_MAC, BOB))
     hears(core, 1, advertisement(taken, ALICES_MAC, BOB, BOBS_MAC))
     assert taken not in core.topology.hosts
+
+
+@pytest.mark.parametrize(("source", "recorded"), [("fd00::9", 1), ("::10.0.0.9", 0), ("::ffff:10.0.0.9", 0)])
+def test_a_reset_of_an_ipv4_address_in_disguise_is_held_against_nobody(core: Core, source: str, recorded: int) -> None:
+    packet = Packet(1, 2, 0x86DD)
+    packet.ip, packet.tcp = Ipv6(addresses.number(source), ALICE, PROTO_TCP), Tcp(80, 40_000, 1, 0, RST)
+    core.handle(PacketSeen(1, Purpose.INJECTED, {"in_port": 1}, packet.to_bytes()), SETTLED)
+    assert len(list(core.resets.newest())) == recorded
 
 
 def test_the_restart_of_the_controller_keeps_ipv6_hosts(core: Core) -> None:

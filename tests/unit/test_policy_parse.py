@@ -162,6 +162,13 @@ WRONG_VALUES = [
     ("vips.web", None, "vips.web: null is not a mapping"),
     ("vips.web.pool", "api", "vips.web.pool: there is no pool api"),
     ("vips.web.address", "2001:db8::1", "vips.web.pool: pool web has members of another address family"),
+    (
+        "pools.web.members.1.address",
+        "2001:db8::1",
+        "pools.web.members[1].address: 2001:db8::1 is of another address family than 10.0.0.11",
+    ),
+    ("pools.web.members.0.address", "::10.0.0.11", "is an IPv4-compatible address, which is deprecated"),
+    ("firewall.rules.0.src", "::a00:0/104", "is an IPv4-compatible address, which is deprecated"),
     ("vips.web.address", "10.0.0.12", "pools.web.members[1].address: 10.0.0.12 is the address of VIP web"),
     (
         "vips.other",
@@ -236,3 +243,14 @@ def test_deep_nesting_is_refused() -> None:
 
 def test_long_hostile_values_are_shortened() -> None:
     assert len(refusal({"probe_address": "x" * 100_000})) < 200
+
+
+def test_two_families_do_not_share_a_pool_even_while_it_is_empty() -> None:
+    vips = {
+        "one": {"address": "10.0.0.100", "port": 80, "pool": "web"},
+        "two": {"address": "fd00::64", "port": 80, "pool": "web"},
+    }
+    with pytest.raises(
+        PolicyError, match=r"vips.two.pool: pool web is that of 10.0.0.100, which is of another address family"
+    ):
+        parse_policy({"pools": {"web": {}}, "vips": vips})
