@@ -61,22 +61,6 @@ def test_two_runs_at_once_do_not_see_each_other(folder: Path) -> None:
     assert by_name["quiet"]["incidents"] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "kinds"),
-    [
-        ("wrong-service-tls", {"aborted-by-member"}),
-        ("wrong-service-ssh", {"aborted-by-member"}),
-        # The kernel answers the handshake's ACK or the request that follows at once: the RST meets either of them on its way.
-        ("accept-queue-reset", {"not-accepted", "unknown-connection"}),
-        ("router-rejects-data", {"unknown-connection"}),
-        ("garbage", {"aborted-by-member"}),
-    ],
-)
-def test_the_fault_is_on_the_wire(name: str, kinds: set[str], folder: Path) -> None:
-    (result,) = play_all([Run(name, 1)], folder, jobs=1, tell=print)
-    assert _kinds(result) & {("member", kind) for kind in kinds}
-
-
 def test_os_ken_plays_it_too(folder: Path) -> None:
     result = play(Run("port-closed", 2), folder, framework="os-ken")
     assert result["faults"][0]["found"] == "misconfiguration"

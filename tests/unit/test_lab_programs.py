@@ -24,6 +24,7 @@ from topologies.lab.traffic import Clients, Outcome, Traffic
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 RUN_S = 0.6
+PATIENCE_S = 10.0
 
 
 @contextlib.contextmanager
@@ -124,15 +125,22 @@ def test_an_ssh_port_resets_a_client_that_speaks_http() -> None:
         assert received.startswith(b"SSH-2.0-") or not received
 
 
+def _accept_queue(port: int) -> tuple[str, str]:
+    """(waiting, backlog) of a listening port."""
+    told = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+    waiting, backlog = told.split()[1:3]
+    return waiting, backlog
+
+
 def test_a_slow_server_with_few_workers_leaves_the_rest_in_its_accept_queue() -> None:
     settings = '{{"port": {port}, "workers": 1, "backlog": 100, "page_bytes": 10}}'
     with _program("topologies.lab.queueing_server", settings, orders=b'{"service_s": 30, "backlog": 2}\n') as port:
         held = [_connected(port) for _ in range(2)]
         held[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
-        time.sleep(0.2)
-        queue = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
-        waiting, backlog = queue.split()[1:3]
-        assert (waiting, backlog) == ("1", "2"), queue
+        deadline = time.monotonic() + PATIENCE_S
+        while (queue := _accept_queue(port)) != ("1", "2"):
+            assert time.monotonic() < deadline, queue
+            time.sleep(0.05)
         for connection in held:
             connection.close()
 

@@ -1,0 +1,55 @@
+"""Every fault of the lab once: it happens, it is nearly always named for what it is, and nobody else suffers for it."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topologies.lab.batch import Run, play_all
+from topologies.lab.catalogue import SCENARIOS
+from topologies.lab.scenario import Scenario
+
+pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
+
+SEED = 7
+AT_ONCE = 2
+NAMED_RIGHTLY = 0.85
+"""Of one run of each on a busy machine; docs/lab-report.md has the figures over several."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+    """The verdict on each scenario's run; a whole /proc is what lets sandboxes be made within one (user_namespaces(7))."""
+    whole = tmp_path_factory.mktemp("proc")
+    subprocess.run(["mount", "-t", "proc", "proc", whole], check=True)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        played = play_all([Run(name, SEED) for name in SCENARIOS], Path(folder), jobs=AT_ONCE, tell=print)
+        yield {result["scenario"]: result for result in played}
+    subprocess.run(["umount", whole], check=True)
+
+
+@pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS.values() if any(fault.signature for fault in scenario.faults)],
+                         ids=lambda scenario: scenario.name)  # fmt: skip
+def test_it_happens(scenario: Scenario, results: dict[str, dict[str, Any]]) -> None:
+    told = results[scenario.name]
+    for fault, judged in zip(scenario.faults, told["faults"], strict=True):
+        assert not fault.signature or judged["resets_after"] > 0, told["resets"]
+
+
+def test_nearly_all_are_named_for_what_they_are(results: dict[str, dict[str, Any]]) -> None:
+    faults = [(name, fault) for name, result in results.items() for fault in result["faults"]]
+    wrong = [f"{name}: {fault['expected']} taken for {fault['found']}" for name, fault in faults if not fault["right"]]
+    assert len(wrong) <= (1 - NAMED_RIGHTLY) * len(faults), wrong
+
+
+def test_no_bystander_is_ejected_or_quarantined(results: dict[str, dict[str, Any]]) -> None:
+    assert {name: result["harmed"] for name, result in results.items() if result["harmed"]} == {}
+
+
+def test_what_is_benign_is_left_alone(results: dict[str, dict[str, Any]]) -> None:
+    benign = {name: result["faults"] for name, result in results.items() if result["faults"][0]["expected"] == "benign"}
+    assert benign
+    assert {name: faults for name, faults in benign.items() if not all(fault["acted"] for fault in faults)} == {}
