@@ -2,8 +2,14 @@
 
 UV_REQUIREMENT="uv~=0.13.0"
 
-# need_environment: makes or updates .venv; returns at once when it is as uv.lock wants it.
+# need_environment: makes or updates .venv, and brings in the dashboard's libraries; returns at once when all is there.
 need_environment() {
+  synchronise
+  .venv/bin/python scripts/lib/web/libraries.py || die "the dashboard's libraries are missing (see above)"
+}
+
+# synchronise: .venv as uv.lock wants it.
+synchronise() {
   local stamp=.venv/.synchronised wanted
   wanted=$({ cat uv.lock pyproject.toml && pwd; } | sha256sum)
   if [ "$(cat $stamp 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then

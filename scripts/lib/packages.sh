@@ -7,12 +7,14 @@ declare -A FABRIC_PACKAGES=(
   [nginx]=nginx [haproxy]=haproxy [redis-server]=redis-server [curl]=curl [wrk]=wrk [iperf3]=iperf3 [hping3]=hping3
   [tcpdump]=tcpdump [ps]=procps [openssl]=openssl
 )
+# Ubuntu has Chromium as a snap only, which runs in no sandbox of ours: there the browser's tests are skipped.
+declare -A BROWSER_PACKAGES=([chromium]=chromium [chromedriver]=chromium-driver)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # Debian leaves these out for users
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# need_packages unit|fabric: installs what is missing; returns at once when nothing is.
+# need_packages unit|fabric|tests: installs what is missing; returns at once when nothing is.
 need_packages() {
   local -a missing
   mapfile -t missing < <(missing_packages "$1" | sort -u)
@@ -29,10 +31,18 @@ need_packages() {
 missing_packages() {
   local provider
   python3 -c 'import ensurepip' 2>/dev/null || echo "${UNIT_PACKAGES[python3:ensurepip]}"
-  [ "$1" = fabric ] || return 0
+  [ "$1" != unit ] || return 0
   for provider in "${!FABRIC_PACKAGES[@]}"; do
     command -v "$provider" >/dev/null || echo "${FABRIC_PACKAGES[$provider]}"
   done
+  [ "$1" = tests ] && has_browser_packages || return 0
+  for provider in "${!BROWSER_PACKAGES[@]}"; do
+    command -v "$provider" >/dev/null || echo "${BROWSER_PACKAGES[$provider]}"
+  done
+}
+
+has_browser_packages() {
+  [ -r /etc/os-release ] && . /etc/os-release && [ "${ID:-}" = debian ]
 }
 
 is_supported() {

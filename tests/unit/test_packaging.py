@@ -1,5 +1,6 @@
 """Wheel and source distribution hold what they need; what they hold runs, in an environment with nothing else in it."""
 
+import json
 import os
 import shlex
 import shutil
@@ -68,6 +69,22 @@ def test_the_wheel_brings_units_licence_and_the_command(wheel: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"\nVersion: {project['version']}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
+
+
+def test_wheel_and_source_distribution_carry_the_dashboards_libraries(built: Path, wheel: Path) -> None:
+    locked = json.loads((ROOT / "scripts/lib/web/libraries.json").read_text())
+    wanted = {
+        f"controller/api/static/vendor/{library['folder']}/{name}"
+        for library in locked.values()
+        for name in library["files"]
+    }
+    assert {path for path in wanted if path.endswith("LICENSE")}, "with their licences"
+    archive = zipfile.ZipFile(wheel)
+    assert wanted - set(archive.namelist()) == set()
+    assert "d3js.org" in archive.read("controller/api/static/vendor/d3/dist/d3.min.js")[:100].decode()
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as packed:
+        assert wanted - {name.partition("/")[2] for name in packed.getnames()} == set()
 
 
 def test_the_source_distribution_can_be_tested_and_built_again(built: Path) -> None:
