@@ -10,6 +10,7 @@ from apps.explain import explain
 from apps.link_documents import link_document
 from apps.measurements import measurements
 from apps.member_status import member_status
+from apps.reset_timeline import ResetTimeline
 from apps.runtime import Runtime
 from controller import addresses
 from controller.api.service import (
@@ -58,6 +59,7 @@ class RunningController:
         self.runtime = runtime
         self.core = runtime.core
         self.version = version
+        self._timeline = ResetTimeline(runtime.core)
 
     # --- policy ----------------------------------------------------------------------------------------------------------------
 
@@ -179,6 +181,10 @@ class RunningController:
             "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated,
             "cause": incident.cause.value if incident else None, "incident": incident.id if incident else None,
         }  # fmt: skip
+
+    def reset_counts(self, since: float, bin_s: int) -> Mapping[int, Mapping[str, int]]:
+        """Resets by span and cause."""
+        return self._timeline.counts(since, bin_s, self.runtime.now())
 
     # --- incidents and quarantine ----------------------------------------------------------------------------------------------
 

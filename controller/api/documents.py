@@ -187,6 +187,20 @@ class Reset(Answer):
     kind: str
 
 
+class TimelineSpan(Answer):
+    """Connections reset in a span of time, by the cause of the incident they belong to; ``none`` for those of no incident."""
+
+    time: str
+    counts: dict[str, int]
+
+
+class Timeline(Answer):
+    """Sampled resets over time, oldest span first; the last one is still growing."""
+
+    bin_s: int
+    spans: list[TimelineSpan]
+
+
 class Evidence(Answer):
     """What spoke for or against a cause."""
 

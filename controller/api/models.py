@@ -231,6 +231,13 @@ class ResetQuery(PageQuery):
     cause: Cause | None = None
 
 
+class TimelineQuery(_Request):
+    """The last so many spans of so many seconds."""
+
+    bin_s: Annotated[int, Range(1, 3600)] = 10
+    bins: Annotated[int, Range(1, 720)] = 90
+
+
 class IncidentQuery(PageQuery):
     """Which incidents."""
 

@@ -164,6 +164,12 @@ class Service(Protocol):
     def resets(self, selection: ResetSelection, limit: int, cursor: str | None) -> Page:
         """Return sampled resets, newest first (``documents.Reset``). Raises ValueError for a cursor it did not give."""
 
+    def reset_counts(self, since: float, bin_s: int) -> Mapping[int, Mapping[str, int]]:
+        """Count sampled resets after a moment, once a connection, by span and cause.
+
+        A span is its start, seconds since the epoch, a multiple of ``bin_s``. The cause is the incident's, ``none`` without one.
+        """
+
     def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
         """Say where a TCP connection would go and why (``documents.Explanation``)."""
 

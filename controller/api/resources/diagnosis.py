@@ -7,11 +7,12 @@ from flask import Response, jsonify
 from controller.api import documents
 from controller.api.changes import edited
 from controller.api.context import audit, bring_into_force, check_if_match, context, part_of_policy
-from controller.api.models import EmptyBody, ExplainQuery, IdPath, IncidentQuery, LabelBody, ResetQuery
+from controller.api.models import EmptyBody, ExplainQuery, IdPath, IncidentQuery, LabelBody, ResetQuery, TimelineQuery
 from controller.api.paging import page
 from controller.api.problem import RefusedError, not_found
 from controller.api.resources.subject import subject
 from controller.api.service import JsonObject, ResetSelection
+from controller.api.times import rfc3339
 from controller.policy import Automation
 
 api = subject("diagnosis")
@@ -32,6 +33,17 @@ def list_resets(query: ResetQuery) -> Response:
     except ValueError:
         raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is not one that this list gave") from None
     return jsonify({"items": list(found.items), "next": found.next})
+
+
+@api.get("/resets/timeline", responses={200: documents.Timeline})
+def get_timeline(query: TimelineQuery) -> Response:
+    """How many connections were reset when, and why: sampled resets, counted by span and cause."""
+    here = context()
+    last = int(here.clock()) // query.bin_s * query.bin_s
+    starts = range(last - (query.bins - 1) * query.bin_s, last + 1, query.bin_s)
+    counts = here.service.reset_counts(starts[0], query.bin_s)
+    spans = [{"time": rfc3339(start), "counts": dict(counts.get(start, {}))} for start in starts]
+    return jsonify({"bin_s": query.bin_s, "spans": spans})
 
 
 @api.get("/incidents", responses={200: documents.Page[documents.Incident]})

@@ -38,6 +38,7 @@ class MemoryService:
         self.fabric_links: list[JsonObject] = []
         self.fabric_switches: list[JsonObject] = [{"dpid": "0000000000000011"}]
         self.reset_list: list[JsonObject] = []
+        self.reset_spans: dict[int, dict[str, int]] = {}
         self.hits: dict[str, int] = {}
         self.samples: list[Measurement] = []
         self.ring = EventRing("run")
@@ -82,6 +83,9 @@ class MemoryService:
         start = int(cursor or 0)
         rest = len(self.reset_list) > start + limit
         return Page(self.reset_list[start : start + limit], str(start + limit) if rest else None)
+
+    def reset_counts(self, since: float, bin_s: int) -> Mapping[int, Mapping[str, int]]:
+        return {span: counts for span, counts in self.reset_spans.items() if span >= since}
 
     def explain(self, src: str, dst: str, src_port: int | None, dst_port: int) -> JsonObject:
         return {"src": src, "dst": dst, "src_port": src_port, "dst_port": dst_port}
