@@ -11,7 +11,8 @@ from controller.api.problem import RefusedError
 from controller.store import Role
 
 # The page asks for a token itself; probes have none, and learn no more than that the controller runs.
-OPEN_PATHS = frozenset({"/", "/dashboard.js", "/dashboard.css", "/v1/health", "/v1/ready"})
+OPEN_PATHS = frozenset({"/", "/v1/health", "/v1/ready"})
+PAGE_PARTS = "/assets/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?\Z")
 
@@ -49,7 +50,7 @@ def check_access() -> None:
     if not here.require_tokens and not here.store.tokens.exist():
         _check_host()
         return
-    if request.path in OPEN_PATHS:
+    if request.path in OPEN_PATHS or request.path.startswith(PAGE_PARTS):
         return
     _check_token()
 

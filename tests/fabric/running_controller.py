@@ -94,6 +94,11 @@ class Controller:
             self.kill()
 
     @property
+    def state(self) -> Path:
+        """Its state directory."""
+        return self._state
+
+    @property
     def runs(self) -> bool:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None

@@ -1,4 +1,4 @@
-"""The status page: static files that read the API."""
+"""The dashboard: a page and its parts, static files that read the API."""
 
 from pathlib import Path
 
@@ -12,16 +12,10 @@ api = Blueprint("dashboard", __name__)
 @api.get("/")
 def index() -> Response:
     """The page."""
-    return send_from_directory(STATIC, "dashboard.html")
+    return send_from_directory(STATIC, "index.html")
 
 
-@api.get("/dashboard.js")
-def script() -> Response:
-    """Its script."""
-    return send_from_directory(STATIC, "dashboard.js")
-
-
-@api.get("/dashboard.css")
-def style() -> Response:
-    """Its style."""
-    return send_from_directory(STATIC, "dashboard.css")
+@api.get("/assets/<path:name>")
+def asset(name: str) -> Response:
+    """A part of it: script, style, picture, or a library that was brought in when ResetLB was built."""
+    return send_from_directory(STATIC, name)
