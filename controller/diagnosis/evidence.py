@@ -19,7 +19,7 @@ E = TypeVar("E")
 
 MAX_CLIENTS, MAX_PORTS = 4096, 1024
 LATENCY_LEARNING = 0.05
-USUAL_HALF_LIFE_S = 60.0
+USUAL_HALF_LIFE_S, SHORTEST_USUAL_S = 60.0, 2.5
 BURST_GAP_S = 5.0
 LATEST_RESETS = 64
 LATEST_HANDSHAKES = 3
@@ -101,8 +101,8 @@ class MemberEvidence:
 
     @property
     def usual_connections_per_s(self) -> float | None:
-        """New connections per second since the first one came, lately more than long ago."""
-        return self._counted / self._counted_s if self._counted_s else None
+        """New connections per second since the first one came, lately more than long ago; None for the first seconds."""
+        return self._counted / self._counted_s if self._counted_s >= SHORTEST_USUAL_S else None
 
     def on_counted(self, connections_per_s: float, load: float | None, usual_now: bool, elapsed_s: float) -> None:
         """Take in how many connections came between the last two reports, and what its agent says.
