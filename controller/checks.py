@@ -46,6 +46,8 @@ class Checks:
         """The last silence of each member that nobody is to blame for yet."""
         self._heard: dict[MemberKey, tuple[float, float]] = {}
         """When each member last answered a probe, and when that was sent."""
+        self._known_in: int | None = None
+        self._first_due = 0.0
 
     def check_of(self, member: MemberState) -> HealthCheck:
         """How a member is probed."""
@@ -81,22 +83,37 @@ class Checks:
             if result.outcome is Outcome.TIMED_OUT:
                 decisions += self._doubt(result, now)
         self._doubted = {token: doubted for token, doubted in self._doubted.items() if now < doubted.deadline}
-        for member in self.services.pools.members.values():
-            if now >= member.next_probe:
-                decisions += self._check(member, now)
+        if now >= self._next_due():
+            for member in self.services.pools.members.values():
+                if now >= self._due(member):
+                    decisions += self._check(member, now)
+            self._known_in = None
         return decisions, self._believable(answered, now)
 
     def next_deadline(self, now: float) -> float:
         """When the next probe is due or runs out."""
-        due = [member.next_probe for member in self.services.pools.members.values()]
         probe = self.prober.next_deadline()
-        return min([*due, now + 60.0] if probe is None else [*due, probe])
+        return min(self._next_due(), now + 60.0 if probe is None else probe)
+
+    def _next_due(self) -> float:
+        """When the first check is due: found anew only when one was made, or a member came, went or was ejected."""
+        pools = self.services.pools
+        if self._known_in != pools.version:
+            self._known_in = pools.version
+            self._first_due = min((self._due(member) for member in pools.members.values()), default=float("inf"))
+        return self._first_due
+
+    def _due(self, member: MemberState) -> float:
+        """When a member is to be probed; never, when only a reason makes it."""
+        if member.policy.admin_state is AdminState.DISABLED:
+            return float("inf")
+        if self.services.pools.settings[member.pool].health_check is not None:
+            return member.next_probe
+        if member.ejection is None:
+            return float("inf")
+        return max(member.next_probe, member.ejection.since + READMISSION_INTERVAL_S)
 
     def _check(self, member: MemberState, now: float) -> Decisions:
-        configured = self.services.pools.settings[member.pool].health_check
-        if member.policy.admin_state is AdminState.DISABLED or (configured is None and member.ejection is None):
-            member.next_probe = now + READMISSION_INTERVAL_S
-            return []
         interval = self.check_of(member).interval_s
         if member.ejection is not None:
             interval = min(interval, READMISSION_INTERVAL_S)

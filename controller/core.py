@@ -140,9 +140,6 @@ class Core:
             self._stale.update(self.installed)
             self._links_changed |= self.discovery.topology_changed
             self.discovery.topology_changed = self.discovery.hosts_changed = False
-        for member, reason in self.reaction.ejected:
-            self.remedies.note_ejection(member, reason, now)
-        self.reaction.ejected.clear()
         if self.quarantine.changed or self.paths.changed:
             self.quarantine.changed = self.paths.changed = False
             self._replan_at_once()
@@ -164,6 +161,8 @@ class Core:
         due += [when for when, _ in self._arriving.values()]
         if self._stale:
             due.append(self._replan_due())
+        if self.reaction.ejected:
+            due.append(now)
         if self.installed and self.holding:
             due.append(self._next_hold)
         return max(now, min(due))
@@ -220,7 +219,10 @@ class Core:
         self._stale.add(dpid)
         self._links_changed = True
         self._after += self._hold_at(dpid) if self.holding else []
-        return []
+        if installed.flows or now >= self._replan_due():
+            return []
+        # In a large fabric its turn is later, but what crosses its links now would be lost.
+        return list(self._reconcile(dpid, self.plan(now).beginning()))
 
     def _pick_up(self, dpid: int, zone: int, now: float) -> list[Decision]:
         """A switch that has no entry of ours has no connections either: for a while, unknown ones are taken up."""
@@ -318,6 +320,10 @@ class Core:
     # --- time ------------------------------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> list[Decision]:
+        # An ejection's reasons are gathered once it is on its way: on a large fabric that takes longer than to decide it.
+        for member, reason in self.reaction.ejected:
+            self.remedies.note_ejection(member, reason, now)
+        self.reaction.ejected.clear()
         decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
         self.paths.on_tick(set(self.telemetry.congested()), now)
@@ -428,7 +434,11 @@ class Core:
         if moved is not None:
             others = self.wanted.keys() - set(replanned)
             for dpid in sorted(others.intersection(self._edges())):
-                decisions += self._reconcile(dpid, self.wanted[dpid].parts | plan.moving(dpid, moved.services))
+                before = self.wanted[dpid].parts
+                moving = plan.moving(dpid, moved.services)
+                self.wanted[dpid] = Planned(before | moving)
+                after = self.wanted[dpid].parts
+                decisions += reconcile_parts(dpid, self.installed[dpid], before, after, moving)
         return decisions
 
     def _follow_fabric(self, now: float) -> None:
@@ -444,7 +454,7 @@ class Core:
         planned = self.wanted[dpid] = Planned(parts)
         if before is None:
             return reconcile(dpid, self.installed[dpid], planned.together())
-        return reconcile_parts(dpid, self.installed[dpid], before.parts, parts)
+        return reconcile_parts(dpid, self.installed[dpid], before.parts, parts, before.parts | parts)
 
     def _what_comes_after(self) -> list[Decision]:
         """What relies on the switches being up to date, when they are."""

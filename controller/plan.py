@@ -54,7 +54,7 @@ class Plan:
         """Everything the switch shall have, part by part."""
         ways = self._ways(dpid)
         settled = self.topology.host_ports(dpid, self.now, self.settle_s)
-        parts: dict[Slot, Wanted] = {("always",): self.known.of(("always",), _always)}
+        parts = self.beginning()
         for port_no in self.topology.fabric_ports(dpid):
             slot = "fabric port", port_no
             parts[slot] = self.known.of(slot, admission.fabric_port, port_no, self.vip_addresses)
@@ -67,6 +67,10 @@ class Plan:
             parts |= ((("remote", edge), self._remotes[edge]) for edge in ways)
             parts |= self.moving(dpid, self.services)
         return parts
+
+    def beginning(self) -> dict[Slot, Wanted]:
+        """What every switch has from the first moment on."""
+        return {("always",): self.known.of(("always",), _always)}
 
     def moving(self, dpid: int, services: Iterable[Service]) -> dict[Slot, Wanted]:
         """What follows from how the members of these VIPs do: it changes within milliseconds of a reset."""

@@ -103,10 +103,20 @@ class Pools:
     members: dict[MemberKey, MemberState] = field(default_factory=dict)
     version: int = 0
     """Goes up with everything that can change who gets new connections."""
+    _versions: dict[str, int] = field(default_factory=dict)
+    _since: int = 0
 
-    def touch(self) -> None:
-        """Something outside changed who can get new connections."""
+    def touch(self, pool: str | None = None) -> None:
+        """Something changed who can get new connections, of this pool or of any."""
         self.version += 1
+        if pool is None:
+            self._since = self.version
+        else:
+            self._versions[pool] = self.version
+
+    def version_of(self, pool: str) -> int:
+        """The version in which who gets this pool's new connections last changed."""
+        return max(self._since, self._versions.get(pool, 0))
 
     def apply(self, policy: Policy, number_of: dict[MemberKey, int], address_of: dict[MemberKey, int]) -> None:
         """Take a policy; a member that stays the same server keeps what is known of it."""
@@ -122,6 +132,7 @@ class Pools:
                 else:
                     kept[key] = MemberState(pool_name, member, number_of[key], address_of[key])
         self.members = kept
+        self._versions.clear()
         self.touch()
 
     def of(self, pool: str) -> Iterator[MemberState]:
@@ -130,8 +141,15 @@ class Pools:
         for member in settings.members if settings else ():
             yield self.members[pool, member.name]
 
+    def in_time(self) -> list[MemberState]:
+        """Members whose part changes by itself as time passes: those that come back slowly, and those that drain."""
+        members = self.members.values()
+        return [one for one in members if one.slow_start_from is not None or one.draining_since is not None]
+
     def is_cut(self, member: MemberState, now: float) -> bool:
         """Whether its open connections are ended: a drain that took too long, or a death that the pool does not wait out."""
+        if member.draining_since is None and member.ejection is None:
+            return False
         settings = self.settings[member.pool]
         if member.draining_since is not None and now >= member.draining_since + settings.drain_timeout_s:
             return True
@@ -157,7 +175,7 @@ class Pools:
         member.health = Health.DOWN
         member.successes = 0
         member.healthy_since = None
-        self.touch()
+        self.touch(member.pool)
 
     def readmit(self, member: MemberState, now: float) -> None:
         """Let a member back in, slowly."""
@@ -165,7 +183,7 @@ class Pools:
         member.health = Health.DEGRADED
         member.slow_start_from = member.healthy_since = now
         member.failures = 0
-        self.touch()
+        self.touch(member.pool)
 
     def cut(self, member: MemberState) -> bool:
         """Multiplicative decrease; False at the bottom."""
@@ -173,13 +191,13 @@ class Pools:
             return False
         member.share = max(SMALLEST_SHARE, member.share / 2)
         member.health = Health.DEGRADED
-        self.touch()
+        self.touch(member.pool)
         return True
 
     def grow(self, member: MemberState, by: float = 0.1) -> None:
         """Additive increase, by a tenth of the weight."""
         member.share = min(1.0, round(member.share + by, 3))
-        self.touch()
+        self.touch(member.pool)
         if member.share >= 1.0 and member.ejection is None:
             member.health = Health.UP
 

@@ -224,8 +224,7 @@ class Reaction:
             Announce("eject", f"{name} is out: {reason}", fields),
         ]
         edges = [dpid for dpid in self.topology.edges() if self.topology.switches[dpid].connected]
-        for dpid in edges:
-            decisions += self._forget_affinity(dpid, member)
+        decisions += self._forget_affinity(edges, member)
         self._ask_when_in_force(name, edges, now if began is None else began)
         return decisions
 
@@ -259,10 +258,10 @@ class Reaction:
         text = f"{ordered.member} takes no new connections, {took_ms:.1f} ms after the first reset"
         return [Announce("ejected", text, {"member": ordered.member, "after_ms": took_ms})]
 
-    def _forget_affinity(self, dpid: int, member: MemberState) -> Decisions:
+    def _forget_affinity(self, edges: list[int], member: MemberState) -> Decisions:
         vips = [name for name, vip in self.services.vips.items() if vip.pool == member.pool and vip.affinity_timeout_s]
         cookies = [balance.affinity_cookie(self.services.vip_number(name), member.number) for name in vips]
-        return [RemoveFlow(dpid, cookie, table_id=Table.AFFINITY) for cookie in cookies]
+        return [RemoveFlow(dpid, cookie, table_id=Table.AFFINITY) for dpid in edges for cookie in cookies]
 
     def readmit(self, member: MemberState, now: float) -> Decisions:
         """Let a member back in, slowly."""

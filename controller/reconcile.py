@@ -77,11 +77,12 @@ def reconcile(dpid: int, installed: Installed, wanted: Wanted) -> list[SwitchDec
 
 
 def reconcile_parts(
-    dpid: int, installed: Installed, before: Mapping[Slot, Wanted], after: Mapping[Slot, Wanted]
+    dpid: int, installed: Installed, before: Mapping[Slot, Wanted], after: Mapping[Slot, Wanted], among: Iterable[Slot]
 ) -> list[SwitchDecision]:
-    """The same for a switch that was reconciled with `before`: what is in both, as the same object, is not looked at."""
-    dropped = [part for slot, part in before.items() if after.get(slot) is not part]
-    taken = Wanted.together(part for slot, part in after.items() if before.get(slot) is not part)
+    """The same for a switch that was reconciled with `before`, where only parts `among` these can be other objects in `after`."""
+    slots = [slot for slot in among if before.get(slot) is not after.get(slot)]
+    dropped = [before[slot] for slot in slots if slot in before]
+    taken = Wanted.together(after[slot] for slot in slots if slot in after)
     gone = {cookie for part in dropped for cookie in part.flows if cookie not in taken.flows}
     gone_groups = {group_id for part in dropped for group_id in part.groups if group_id not in taken.groups}
     if gone or gone_groups:

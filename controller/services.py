@@ -68,9 +68,11 @@ class Services:
         self._shown: dict[int, Service] = {}
         self._shown_cut: list[int] = []
         self._shown_version = -1
-        self._computed: list[Service] = []
-        self._computed_version = -1
-        self._computed_until = 0.0
+        self._computed: dict[str, tuple[int, Service]] = {}
+        """By VIP: as of which version of its pool."""
+        self._current: list[Service] = []
+        self._current_version = -1
+        self._current_until = 0.0
         self._pairs: list[Pinned] = []
         self._hairpins: list[Hairpin] = []
         self._probed: list[Probed] = []
@@ -199,7 +201,7 @@ class Services:
 
     def on_tick(self, now: float) -> list[Decision]:
         """Slow starts that are over; records of weights that changed."""
-        for member in self.pools.members.values():
+        for member in self.pools.in_time():
             slow_start_s = self.pools.settings[member.pool].slow_start_s
             if member.slow_start_from is not None and member.slow_start_step(now, slow_start_s) >= SLOW_START_STEPS:
                 member.slow_start_from = None
@@ -209,7 +211,7 @@ class Services:
     def next_deadline(self, now: float) -> float:
         """When a slow start takes its next step, or a drain ends."""
         due = [now + 60.0]
-        for member in self.pools.members.values():
+        for member in self.pools.in_time():
             timeout_s = self.pools.settings[member.pool].drain_timeout_s
             if member.draining_since is not None and now < member.draining_since + timeout_s:
                 due.append(member.draining_since + timeout_s)
@@ -235,10 +237,20 @@ class Services:
 
     def current(self, now: float) -> list[Service]:
         """Every VIP with the members that new connections may get at this moment."""
-        if self._computed_version != self.pools.version or now >= self._computed_until:
-            self._computed = [self._service(name, vip, now) for name, vip in self.vips.items()]
-            self._computed_version, self._computed_until = self.pools.version, self.next_deadline(now)
-        return self._computed
+        if self._current_version != self.pools.version or now >= self._current_until:
+            if now >= self._current_until:
+                # A step of a slow start is due.
+                self._computed.clear()
+            self._current = [self._as_of_now(name, vip, now) for name, vip in self.vips.items()]
+            self._current_version, self._current_until = self.pools.version, self.next_deadline(now)
+        return self._current
+
+    def _as_of_now(self, name: str, vip: Vip, now: float) -> Service:
+        version = self.pools.version_of(vip.pool)
+        known = self._computed.get(name)
+        if known is None or known[0] != version:
+            known = self._computed[name] = version, self._service(name, vip, now)
+        return known[1]
 
     def _service(self, name: str, vip: Vip, now: float) -> Service:
         settings = self.pools.settings[vip.pool]
@@ -256,13 +268,13 @@ class Services:
 
     def moved(self, now: float) -> Moved | None:
         """What of `current` and `cut` differs from when this was last asked; None: nothing."""
-        if self._shown_version == self.pools.version and now < self._computed_until:
+        if self._shown_version == self.pools.version and now < self._current_until:
             return None
         current, cut = self.current(now), self.cut(now)
-        moved = Moved(
-            [service for service in current if self._shown.get(service.number) != service], cut != self._shown_cut
-        )
-        self._shown, self._shown_cut = {service.number: service for service in current}, cut
+        shown = {service.number: service for service in current}
+        differ = [new for number, new in shown.items() if (old := self._shown.get(number)) is not new and old != new]
+        moved = Moved(differ, cut != self._shown_cut)
+        self._shown, self._shown_cut = shown, cut
         self._shown_version = self.pools.version
         return moved if moved.services or moved.cut else None
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -20,10 +21,17 @@ from topologies.demo.screen import Lines, Picture, Screen
 from topologies.demo.stage import Stage, StageFailedError
 from topologies.demo.tally import Tally
 
+if TYPE_CHECKING:
+    from topologies.demo.director import AnyStage
+
 DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 API_PORT = 8080
 FRAMEWORKS = ("ryu", "os-ken")
 _WIDTH_WITHOUT_TERMINAL = 110
+SIMULATED = (
+    "This is a simulation: switches, links, hosts and time are a model, calculated as fast as this\n"
+    "machine can. What decides in it is ResetLB's own core, the same as on real switches."
+)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -35,7 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--once", action="store_true", help="end after the report, also on a terminal")
     parser.add_argument("--framework", choices=FRAMEWORKS, default="ryu", help="(default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, progress on standard error")
-    parser.add_argument("--simulate", action="store_true", help="without Open vSwitch and root (not available yet)")
+    parser.add_argument("--simulate", action="store_true", help="on a model of the fabric: no Open vSwitch, no root")
     return parser.parse_args(arguments)
 
 
@@ -43,7 +51,7 @@ def show(*, simulate: bool = False, once: bool = False, framework: str = "ryu", 
     """Runs the demo.
 
     Args:
-        simulate: on simulated switches; not available yet.
+        simulate: on a modelled fabric in virtual time, without Open vSwitch and root; no API and no dashboard.
         once: end after the report; without it a demo on a terminal stays up for the dashboard until Ctrl-C.
         framework: `ryu` or `os-ken`.
         json: print the result as JSON; progress goes to standard error.
@@ -52,15 +60,12 @@ def show(*, simulate: bool = False, once: bool = False, framework: str = "ryu", 
         0 when every required expectation was met, 1 if one was missed or something failed, 2 for what it cannot do,
         130 after Ctrl-C.
     """
-    if simulate:
-        print(
-            "resetlb demo: --simulate is not available in this version; the demo runs on Open vSwitch", file=sys.stderr
-        )
-        return INVALID
     stays = sys.stdout.isatty() and not once and not json
     console = _console(stderr=json)
     with _ended_by_signals():
         try:
+            if simulate:
+                return _simulate(console, json=json)
             return _perform(console, framework, stays=stays, json=json)
         except sandbox.SandboxUnavailableError as error:
             print(f"resetlb demo: {error}", file=sys.stderr)
@@ -75,25 +80,52 @@ def show(*, simulate: bool = False, once: bool = False, framework: str = "ryu", 
 def _perform(console: Console, framework: str, *, stays: bool, json: bool) -> int:
     api_socket = _api_socket()
     url = f"http://127.0.0.1:{api_socket.getsockname()[1]}"
-    _introduce(console, url)
+    _introduce(console, "in a sandbox on this machine", "nginx", "About a minute")
+    console.print(f"API and dashboard: [bold]{url}/[/]\n")
     with Stage(api_socket, framework) as stage:
         with _screen(console) as screen:
-            stage.wait_until_ready(screen.step)
             director = Director(stage, Api(url), screen)
-            director.prepare()
-            handled, unhandled = director.run(handling=True), director.run(handling=False)
-        expectations = judge(handled, unhandled)
-        met = all(expectation.met for expectation in expectations if expectation.required)
-        if json:
-            _print_json(handled, unhandled, expectations, met)
-        else:
-            console.print(*report.full(handled, unhandled, expectations), sep="\n")
-            _conclude(console, met)
+            handled, unhandled = _play(stage, director, screen)
+        met = _report(console, handled, unhandled, json=json)
         if stays:
             _stay(console, director, url)
         else:
             _try_next(console)
     return DONE if met else FAILED
+
+
+def _simulate(console: Console, *, json: bool) -> int:
+    # What a network function needs and a simulation does not is not imported for the other.
+    from topologies.demo.simulated import SimulatedApi, SimulatedStage
+
+    console.print(SIMULATED, style="bold yellow")
+    _introduce(console, "modelled", "model servers", "Less than a minute")
+    with SimulatedStage() as stage, _screen(console) as screen:
+        director = Director(stage, SimulatedApi(stage), screen)
+        handled, unhandled = _play(stage, director, screen)
+    met = _report(console, handled, unhandled, json=json, simulated=True)
+    console.print(f"\n{SIMULATED}", style="bold yellow")
+    _try_next(console)
+    return DONE if met else FAILED
+
+
+def _play(stage: "AnyStage", director: Director, screen: Screen) -> tuple[Tally, Tally]:
+    """Both runs: with reset handling on, and off."""
+    stage.wait_until_ready(screen.step)
+    director.prepare()
+    return director.run(handling=True), director.run(handling=False)
+
+
+def _report(console: Console, handled: Tally, unhandled: Tally, *, json: bool, simulated: bool = False) -> bool:
+    """Shows what was found; whether every required expectation was met."""
+    expectations = judge(handled, unhandled)
+    met = all(expectation.met for expectation in expectations if expectation.required)
+    if json:
+        _print_json(handled, unhandled, expectations, met, simulated=simulated)
+    else:
+        console.print(*report.full(handled, unhandled, expectations), sep="\n")
+        _conclude(console, met)
+    return met
 
 
 def _api_socket() -> socket.socket:
@@ -135,16 +167,15 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def _introduce(console: Console, url: str) -> None:
+def _introduce(console: Console, where: str, servers: str, takes: str) -> None:
     address, port = script.VIP
     console.print("ResetLB demo", style="bold")
     console.print(
-        "A leaf-spine fabric (2 spines, 3 leaves) in a sandbox on this machine; 3 nginx\n"
-        f"members behind {address}:{port}; 2 clients with {script.RATE:.0f} new HTTP connections/s each.\n"
+        f"A leaf-spine fabric (2 spines, 3 leaves), {where}; 3 {servers}\n"
+        f"as members behind {address}:{port}; 2 clients with {script.RATE:.0f} new HTTP connections/s each.\n"
         f"{script.KILLED}'s process is killed, {script.RESETTING} resets what it accepts, then both come back:\n"
-        "once with ResetLB's reset handling on, once with it off. About a minute.\n"
+        f"once with ResetLB's reset handling on, once with it off. {takes}.\n"
     )
-    console.print(f"API and dashboard: [bold]{url}/[/]\n")
 
 
 def _conclude(console: Console, met: bool) -> None:
@@ -178,8 +209,11 @@ def _stay(console: Console, director: Director, url: str) -> None:
     console.print("\nended")
 
 
-def _print_json(handled: Tally, unhandled: Tally, expectations: list[Expectation], met: bool) -> None:
+def _print_json(
+    handled: Tally, unhandled: Tally, expectations: list[Expectation], met: bool, *, simulated: bool
+) -> None:
     document = {
+        "simulated": simulated,
         "on": handled.document(),
         "off": unhandled.document(),
         "expectations": [expectation.document() for expectation in expectations],

@@ -1,14 +1,21 @@
 """The demo's timeline: has faults made and mended on the stage, and keeps the account of each run."""
 
+from __future__ import annotations
+
 import queue
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from topologies.demo import script
 from topologies.demo.api import Api, ApiError, Event
 from topologies.demo.screen import Screen
 from topologies.demo.stage import Record, Stage, StageFailedError
 from topologies.demo.tally import Death, Tally
+
+if TYPE_CHECKING:
+    from topologies.demo.simulated import SimulatedApi, SimulatedStage
+
+    AnyStage = Stage | SimulatedStage
+    AnyApi = Api | SimulatedApi
 
 READY_S = 40.0
 POLL_S = 0.5
@@ -19,7 +26,7 @@ _FULL_WEIGHT = 100
 class Director:
     """Runs the script on a stage that is ready, and shows it."""
 
-    def __init__(self, stage: Stage, api: Api, screen: Screen) -> None:
+    def __init__(self, stage: AnyStage, api: AnyApi, screen: Screen) -> None:
         self._stage = stage
         self._api = api
         self._screen = screen
@@ -37,7 +44,7 @@ class Director:
         self._wait_until_well(READY_S)
         self._call(lambda: self._api.automation("enforce" if handling else "frozen"))
         tally = Tally(handling, script.MEMBERS)
-        self._begun = time.monotonic()
+        self._begun = self._stage.now()
         self._screen.run_begins(tally)
         tally.begin(script.PHASES[0].name, self._begun)
         self._stage.order("load", tally.take, rate=script.RATE, kept=script.KEPT)
@@ -56,7 +63,7 @@ class Director:
             self._stage.drain(_ignore, 1.0)
 
     def _play(self, phase: script.Phase, tally: Tally) -> None:
-        began = time.monotonic()
+        began = self._stage.now()
         if phase is not script.PHASES[0]:
             tally.begin(phase.name, began)
         self._screen.phase_begins(phase.name, began - self._begun)
@@ -64,30 +71,30 @@ class Director:
             done = self._stage.order(do, tally.take, member=member)
             if "gone" in done:
                 tally.deaths.append(Death(member, done["began"], done["gone"]))
-        while (left := began + phase.duration_s - time.monotonic()) > 0:
+        while (left := began + phase.duration_s - self._stage.now()) > 0:
             self._stage.drain(tally.take, min(_TURN_S, left))
             self._look(tally)
         tally.phases[-1].weights = {member["name"]: member["effective_weight"] for member in self._members()}
-        self._screen.phase_ends(tally.phases[-1], time.monotonic() - self._begun)
+        self._screen.phase_ends(tally.phases[-1], self._stage.now() - self._begun)
 
     def _look(self, tally: Tally) -> None:
         """Takes announcements, and now and then the members' state."""
-        elapsed_s = time.monotonic() - self._begun
+        elapsed_s = self._stage.now() - self._begun
         while not self._events.empty():
             event = self._events.get()
             if event.kind == "ejected":
                 tally.out_after_ms[event.document["member"].partition("/")[2]] = event.document["after_ms"]
             if event.kind in ("eject", "ejected", "readmit"):
                 self._screen.announce(event.document["text"], elapsed_s)
-        if time.monotonic() >= self._next_poll:
-            self._next_poll = time.monotonic() + POLL_S
+        if self._stage.now() >= self._next_poll:
+            self._next_poll = self._stage.now() + POLL_S
             self._screen.members(self._members())
         self._screen.refresh(elapsed_s)
 
     def _wait_until_well(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
+        deadline = self._stage.now() + timeout_s
         while not self._well():
-            if time.monotonic() > deadline:
+            if self._stage.now() > deadline:
                 raise StageFailedError(f"switches and members were not well after {timeout_s:g} s: {self._state()}")
             self._stage.drain(_ignore, POLL_S)
 

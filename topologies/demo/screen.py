@@ -1,6 +1,5 @@
 """How the demo is watched: a picture that moves on a terminal, lines elsewhere."""
 
-import time
 from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -143,11 +142,11 @@ class Picture:
         head = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=RUN_S, completed=min(elapsed_s, RUN_S), width=_BAR_WIDTH, complete_style="cyan")
         head.add_row(Text(title(self._tally.handling), "bold"), bar, Text(f"{elapsed_s:.0f} of {RUN_S:.0f} s", "dim"))
-        return Group(head, Text(), self._draw_members(), Text(), report.so_far(self._tally), *self._announcements)
+        now = self._tally.phases[0].began + elapsed_s
+        return Group(head, Text(), self._draw_members(now), Text(), report.so_far(self._tally), *self._announcements)
 
-    def _draw_members(self) -> Table:
+    def _draw_members(self, now: float) -> Table:
         grid = Table.grid(padding=(0, 2))
-        now = time.monotonic()
         for member in self._members:
             weight = member["effective_weight"]
             health = Text(f"{member['health']:8}", _HEALTH_STYLES.get(member["health"], ""))

@@ -61,6 +61,10 @@ class Stage:
         self._sandbox.__exit__()
         self._errors.close()
 
+    def now(self) -> float:
+        """Seconds on the clock that clients tell times by."""
+        return time.monotonic()
+
     def wait_until_ready(self, step: Callable[[str], object]) -> None:
         """Returns when orders may be given; `step` is told what is being built. Raises StageFailedError."""
         for message in self._messages(time.monotonic() + ORDER_TIMEOUT_S):

@@ -47,6 +47,7 @@ class FakeFabric:
         self.core = core
         self.errors: list[ErrorReply] = []
         self.announcements: list[tuple[float, Announce]] = []
+        self.on_announcement: Callable[[Announce], object] = lambda _: None
         self.stored: dict[str, dict[str, object]] = {}
         self.switches = {dpid: make_switch(dpid, sorted(ports)) for dpid, ports in wiring.ports().items()}
         self.hosts = {place.name: Host(place.mac, place.address, seed) for place in wiring.hosts}
@@ -109,6 +110,7 @@ class FakeFabric:
         for decision in decisions:
             if isinstance(decision, Announce):
                 self.announcements.append((self.now, decision))
+                self.on_announcement(decision)
             elif isinstance(decision, Persist):
                 self._store(decision)
             else:

@@ -104,6 +104,14 @@ class Host:
         """Closes a TCP port: a SYN is answered with a RST. Connections that are open stay."""
         self.listening.pop(port, None)
 
+    def kill(self, port: int, now: float) -> None:
+        """The process behind a port dies: the port is closed, and the connections it had are reset."""
+        self.refuse(port)
+        for (own, peer, _), endpoint in list(self._endpoints.items()):
+            if own == port:
+                endpoint.abort(now)
+                self._flush(peer, endpoint, now)
+
     def connect(self, dst: int, dst_port: int, now: float, request: bytes = b"GET /", src_port: int = 0) -> Attempt:
         """Opens a connection, sends `request` on it when it is open, and closes when the peer does."""
         port = src_port or self._free_port(dst, dst_port)

@@ -15,11 +15,12 @@ Later = Callable[[float, Callable[[float], None]], None]
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Answers each request (one segment is one) with `size` octets after `delay_s`; then closes unless `keep_alive`."""
+    """Answers each request (one segment is one) with `content`, or `size` octets, after `delay_s`; then closes unless `keep_alive`."""
 
     size: int = 1000
     delay_s: float = 0.0
     keep_alive: bool = False
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def application(behaviour: Serve | ResetOnAccept | ResetAfterRequest, later: Lat
     served = behaviour
 
     def answer(endpoint: Endpoint, now: float) -> None:
-        endpoint.send(bytes(served.size), now)
+        endpoint.send(served.content or bytes(served.size), now)
         if not served.keep_alive:
             endpoint.close(now)
 

@@ -8,6 +8,8 @@ from itertools import count
 from topologies.addressing import CORE, EDGE, SPINE, dpid, host_address, host_mac
 from topologies.model.wiring import HostPlace, LinkPlace, Speed, SwitchPort, Wiring
 
+LARGEST_K = 20
+"""A layer has at most 255 switches (`addressing.py`)."""
 HOST_SPEED = Speed(rate_bps=10e9)
 FABRIC_SPEED = Speed(rate_bps=10e9)
 
@@ -16,10 +18,10 @@ def fat_tree(k: int, hosts_per_edge: int | None = None) -> Wiring:
     """Wire k pods of k/2 edge and k/2 aggregation switches to (k/2)² core switches; k³/4 hosts unless `hosts_per_edge` says otherwise.
 
     Raises:
-        ValueError: k is odd, below 2 or above 20 (a layer has at most 255 switches).
+        ValueError: k is odd, below 2 or above `LARGEST_K`.
     """
-    if k < 2 or k % 2 or k > 20:
-        raise ValueError(f"a fat tree of k={k}: k must be even and in 2–20")
+    if k < 2 or k % 2 or k > LARGEST_K:
+        raise ValueError(f"a fat tree of k={k}: k must be even and in 2–{LARGEST_K}")
     half = k // 2
     hosts = half if hosts_per_edge is None else hosts_per_edge
     # Ports count up from 1 on each switch: hosts first, then the links in the order they are made.
