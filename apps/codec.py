@@ -22,6 +22,7 @@ OFPP_ANY = OFPG_ANY = OFPM_ALL = 0xFFFFFFFF
 OFP_NO_BUFFER = 0xFFFFFFFF
 ADD, MODIFY, DELETE = 0, 1, 2
 FLOW_DELETE = 3
+METER_DELETE = 2
 RESET_COUNTS = 4
 NO_RECIRCULATION = 0xFF
 TYPE_PACKET_OUT, TYPE_FLOW_MOD, TYPE_GROUP_MOD, TYPE_MULTIPART, TYPE_BARRIER, TYPE_METER_MOD = 13, 14, 15, 18, 20, 29
@@ -224,6 +225,10 @@ def _set_meter(decision: do.SetMeter) -> bytes:
     return _message(TYPE_METER_MOD, head + struct.pack("!HHII4x", 1, 16, entry.rate_pps, entry.burst))
 
 
+def _remove_meter(decision: do.RemoveMeter) -> bytes:
+    return _message(TYPE_METER_MOD, struct.pack("!HHI", METER_DELETE, 0, decision.meter_id))
+
+
 def _property(number: int, value: bytes) -> bytes:
     return _pad8(struct.pack("!HH", number, 4 + len(value)) + value)
 
@@ -294,6 +299,7 @@ _MESSAGES: dict[type, Callable[..., bytes]] = {
     do.SetGroup: _set_group,
     do.RemoveGroup: _remove_group,
     do.SetMeter: _set_meter,
+    do.RemoveMeter: _remove_meter,
     do.FlushConnection: _flush_connection,
     do.SendPacket: _send_packet,
     do.Barrier: lambda decision: _message(TYPE_BARRIER, b"", decision.token),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller import addresses, firewall
+from controller import addresses, firewall, isolation, timetable
 from controller.core import Core
 from controller.topology import Host
 
@@ -49,14 +49,13 @@ def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, ds
 
 def _refused(core: Core, now: float, source: int, target: int, dst_port: int) -> dict[str, Any] | None:
     """Quarantine, then the firewall: what they do with it, None when they let it pass."""
-    for entry in core.quarantine.entries.values():
-        if entry.covers(source) and entry.vip_address in (None, target):
-            return {
-                "verdict": "drop",
-                "reasons": [f"{entry.client} is in quarantine ({entry.id}): {entry.reason or 'by hand'}"],
-            }
+    host = core.topology.hosts.get(source)
+    entry = isolation.kept_from(core.quarantine, host, target, dst_port) if host else None
+    if entry is not None:
+        why = f"{entry.client} is in quarantine ({entry.id}, {entry.action}): {entry.reason or 'by hand'}"
+        return {"verdict": "drop", "reasons": [why]}
     policy = core.policy.firewall
-    action, rule = firewall.verdict(policy, firewall.active_rules(policy, now), source, target, dst_port)
+    action, rule = firewall.verdict(policy, timetable.active_rules(policy, now), source, target, dst_port)
     if action in ("allow", "limit"):
         return None
     return {"verdict": action, "rule": rule, "reasons": [f"firewall rule {rule}: {action}"]}

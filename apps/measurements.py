@@ -84,3 +84,13 @@ def _isolation(core: Core) -> Iterator[Measurement]:
         if counted[0] == "rule":
             text = "Packets that a firewall rule matched, by flow counters."
             yield Measurement("firewall_hits", text, "counter", total, {"rule": counted[1]})
+    verdicts = sum(len(kept) for kept in core.firewall.inspector.verdicts.values())
+    yield Measurement(
+        "firewall_verdicts", "Verdicts on first packets that switches keep at present.", "gauge", verdicts
+    )
+    text = "Decisions of the firewall that its log did not keep, for there were too many."
+    yield Measurement("firewall_log_suppressed", text, "counter", core.firewall.log.suppressed_total)
+    text = "Host ports that open more connections than they may, at present."
+    yield Measurement("syn_flood_ports", text, "gauge", len(core.floods.since))
+    text = "Flow entries that switches refused because a table is full."
+    yield Measurement("flow_table_full", text, "counter", sum(core.full_tables.counts.values()))

@@ -126,8 +126,9 @@ class Runtime:
     def _counted(self, dpid: int, table_id: int, message: bytes) -> None:
         """Parts of a statistics reply add up until the one without the MORE flag."""
         counted = self._counting.setdefault(dpid << 8 | table_id, FlowCounted(dpid, table_id, {}))
-        for _, cookie, packets, _ in codec.decode_flow_counters(message[16:]):
+        for _, cookie, packets, octets in codec.decode_flow_counters(message[16:]):
             counted.packets[cookie] = counted.packets.get(cookie, 0) + packets
+            counted.octets[cookie] = counted.octets.get(cookie, 0) + octets
         if not codec.more_follows(message):
             del self._counting[dpid << 8 | table_id]
             self.submit(counted)
@@ -164,6 +165,8 @@ class Runtime:
 
     def _apply(self, decisions: list[do.Decision]) -> None:
         outgoing: dict[int, list[bytes]] = {}
+        # Switches share entries: ten thousand rules are written once for all of them.
+        written: dict[int, bytes] = {}
         for decision in decisions:
             if isinstance(decision, do.Persist):
                 self._unwritten.append((decision.namespace, decision.key, decision.value))
@@ -184,7 +187,7 @@ class Runtime:
                     codec.encode(do.Barrier(decision.dpid, OUR_XID | decision.token))
                 )
             else:
-                outgoing.setdefault(decision.dpid, []).append(codec.encode(decision))
+                outgoing.setdefault(decision.dpid, []).append(_written(decision, written))
         for dpid, messages in outgoing.items():
             datapath = self.datapaths.get(dpid)
             if datapath is not None:
@@ -250,6 +253,14 @@ class Runtime:
                     self._records.write(self._unwritten)
         except StoreError as error:
             log.error("the latest state is lost: %s", error)
+
+
+def _written(decision: do.SwitchDecision, known: dict[int, bytes]) -> bytes:
+    """The message of a decision; `known` holds those of entries, by identity, that were written for another switch."""
+    if not isinstance(decision, do.InstallFlow):
+        return codec.encode(decision)
+    entry = id(decision.entry)
+    return known.get(entry) or known.setdefault(entry, codec.encode(decision))
 
 
 def _signal(event: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from apps import firewall_documents
 from apps.explain import explain
 from apps.link_documents import link_document
 from apps.measurements import measurements
@@ -34,7 +36,7 @@ from controller.diagnosis.attribution import Attribution
 from controller.diagnosis.incidents import Incident
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
-from controller.policy import Policy
+from controller.policy import Firewall, Policy
 from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
@@ -106,9 +108,16 @@ class RunningController:
                 "zone": switch.zone,
                 "flows": len(self.core.wanted[switch.dpid].flows) if switch.dpid in self.core.wanted else 0,
                 "refused": self.core.refusals.counts.get(switch.dpid, 0),
+                "table_full": self.core.full_tables.is_full(switch.dpid, self.runtime.now()),
                 "about": self._about(switch.dpid),
                 "ports": [
-                    {"port_no": port.port_no, "name": port.name, "up": port.up} for port in switch.ports.values()
+                    {
+                        "port_no": port.port_no,
+                        "name": port.name,
+                        "up": port.up,
+                        "syn_flood": f"{switch.dpid:016x}:{port.port_no}" in self.core.floods.since,
+                    }
+                    for port in switch.ports.values()
                 ],
             }
             for switch in self.core.topology.switches.values()
@@ -233,7 +242,8 @@ class RunningController:
         try:
             made, decisions = self.core.quarantine.add(
                 entry.client, entry.action, self.runtime.now(), vip=entry.vip, vip_address=address, ttl_s=entry.ttl_s,
-                reason=entry.reason, incident=entry.incident,
+                reason=entry.reason, incident=entry.incident, dst=entry.dst, protocol=entry.protocol,
+                dst_port=entry.dst_port, place=entry.place,
             )  # fmt: skip
         except QuarantineError as error:
             raise ConflictError(str(error)) from None
@@ -246,13 +256,24 @@ class RunningController:
         self.runtime.carry_out(decisions or [])
         return decisions is not None
 
-    def rule_hits(self) -> Mapping[str, int]:
-        """Packets matched by each firewall rule."""
-        return {rule.id: self.core.counters.total("rule", rule.id) or 0 for rule in self.core.policy.firewall.rules}
+    def rule_hits(self) -> Mapping[str, tuple[int, int]]:
+        """Packets and bytes matched by each firewall rule."""
+        packets, octets = self.core.counters, self.core.octets
+        ids = [rule.id for rule in self.core.policy.firewall.rules]
+        return {name: (packets.total("rule", name) or 0, octets.total("rule", name) or 0) for name in ids}
 
     def firewall_log(self, limit: int, cursor: str | None) -> Page:
-        """Logged verdicts."""
-        return Page([])
+        """Logged verdicts, newest first; the cursor is a serial number."""
+        if cursor is not None and not cursor.isdecimal():
+            raise ValueError("not a cursor of this list")
+        newest = self.core.firewall.log.newest(None if cursor is None else int(cursor))
+        found = [firewall_documents.logged(one) for one in itertools.islice(newest, limit + 1)]
+        return Page(found[:limit], str(found[limit - 1]["serial"]) if len(found) > limit else None)
+
+    def would_have_refused(self, firewall: Firewall | None) -> Sequence[JsonObject]:
+        """What passed in the last hour and would not have."""
+        found = self.core.firewall.would_have_refused(self.runtime.now(), firewall)
+        return [firewall_documents.would_refuse(one) for one in found]
 
     # --- events and metrics ----------------------------------------------------------------------------------------------------
 
@@ -268,7 +289,8 @@ class RunningController:
 
 def _quarantined(entry: Quarantined) -> JsonObject:
     return {
-        "id": entry.id, "client": entry.client, "vip": entry.vip, "action": entry.action, "ttl_s": entry.ttl_s,
+        "id": entry.id, "client": entry.client, "vip": entry.vip, "dst": entry.dst, "protocol": entry.protocol,
+        "dst_port": entry.dst_port, "place": entry.place, "automatic": entry.automatic, "action": entry.action, "ttl_s": entry.ttl_s,
         "since": rfc3339(entry.since), "until": rfc3339(entry.until), "reason": entry.reason, "incident": entry.incident,
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from controller import addresses, balance, firewall, frames, mirror, related, tracking
+from controller import addresses, balance, frames, mirror, related, tracking
 from controller.counting import Counters
 from controller.decisions import (
     Announce,
@@ -43,13 +43,15 @@ from controller.events import (
     SwitchRefused,
     Tick,
 )  # fmt: skip
+from controller.floods import Floods
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
+from controller.full_tables import FullTables, is_table_full
 from controller.numbering import Numbering
 from controller.parts import Parts, Planned
 from controller.paths import Paths
 from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
-from controller.policy import AutomationMode, Policy, Rule
+from controller.policy import AutomationMode, Policy
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
 from controller.reconcile import NOT_RECONCILED, Installed, Slot, Wanted, reconcile, reconcile_parts
@@ -61,11 +63,14 @@ from controller.services import Services
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
 from controller.topology import Host, Topology
+from controller.virtual_firewall import VirtualFirewall
 
 COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0
+RULES_COUNTED_PER_S = 4000.0
+"""Of each switch, on average: reading the counters must leave time for resets."""
 ATTENTIVE_S = 60.0
 """For so long after a switch connected, and while there is an incident, counters are asked for often."""
-COUNTED_TABLES = (Table.ADMISSION, Table.FIREWALL, Table.RESETS, Table.BALANCE)
+COUNTED_TABLES = (Table.ADMISSION, Table.TRACK, Table.FIREWALL, Table.RESETS, Table.BALANCE)
 GRACE_S = 60
 """How long a switch that came back empty picks up connections it no longer knows."""
 REPLAN_SPACING_S, SMALL_FABRIC = 1e-3, 16
@@ -88,11 +93,16 @@ class Core:
         )
         self.resets = Resets()
         self.counters = Counters()
+        self.octets = Counters()
+        """Bytes, of the firewall's entries."""
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
         self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
         self.investigation.connection_total = lambda vip, member: self.counters.total("handshake", vip, member)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.quarantine = Quarantine()
+        self.firewall = VirtualFirewall(self._answer)
+        self.floods = Floods()
+        self.full_tables = FullTables(self.firewall.inspector.evict, self.quarantine.evict)
         self.paths = Paths(self.topology)
         self.remedies = Remedies(
             self.services, self.investigation, self.quarantine, self.paths, self.reaction.eject, self.reaction.readmit
@@ -112,8 +122,7 @@ class Core:
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
-        self._active_rules: tuple[Rule, ...] = ()
-        self._next_hold = 0.0
+        self._next_hold = self._next_rule_count = 0.0
         self._next_count = self._attentive_until = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
@@ -131,6 +140,10 @@ class Core:
             Purpose.LEARN: self._on_unknown_station,
             Purpose.REJECTED: self._on_rejected,
             Purpose.RELATED: self._on_error,
+            Purpose.INSPECTED: self.firewall.on_inspected,
+            Purpose.WAITING: self.firewall.on_inspected,
+            Purpose.LOGGED: self.firewall.on_logged,
+            Purpose.OBSERVED: self.firewall.on_observed,
         }
 
     def handle(self, event: Event, now: float) -> list[Decision]:
@@ -140,8 +153,8 @@ class Core:
             self._stale.update(self.installed)
             self._links_changed |= self.discovery.topology_changed
             self.discovery.topology_changed = self.discovery.hosts_changed = False
-        if self.quarantine.changed or self.paths.changed:
-            self.quarantine.changed = self.paths.changed = False
+        if self.quarantine.changed or self.paths.changed or self.firewall.changed:
+            self.quarantine.changed = self.paths.changed = self.firewall.changed = False
             self._replan_at_once()
         return decisions + self._bring_up_to_date(now) + self._what_comes_after()
 
@@ -156,6 +169,7 @@ class Core:
             self.investigation.next_deadline(now),
             self.remedies.next_deadline(now),
             self.paths.next_deadline(now),
+            self.firewall.next_deadline(now),
         ]
         due += [when for when in (self.quarantine.next_deadline(), self.refusals.next_deadline()) if when is not None]
         due += [when for when, _ in self._arriving.values()]
@@ -174,7 +188,8 @@ class Core:
         values = event.values
         self.zones.restore(values.get("zones", {}))
         self.services.restore(values)
-        self.quarantine.restore(values.get("quarantine", {}))
+        self.quarantine.restore(*(values.get(name, {}) for name in ("quarantine", "offences", "serials")))
+        self.firewall.rulebook.restore(values.get("rule-priorities", {}))
         ended = self.archive.restore(values, now)
         self.discovery.restore(values.get("hosts", {}), values.get("links", {}), values.get("zones", {}), now)
         return ended
@@ -185,7 +200,8 @@ class Core:
         self.telemetry.apply(event.policy)
         self.remedies.apply(event.policy)
         forgotten = self._forget_affinities(self.services.affinities_ended_by(event.policy))
-        recorded = self.services.apply(event.policy, now)
+        recorded = self.services.apply(event.policy, now) + self.quarantine.apply(event.policy.quarantine)
+        recorded += self.firewall.apply(event.policy.firewall, now)
         self.discovery.reserve(self.services.reserved)
         self.investigation.apply(event.policy)
         named = Named.by(event.policy)
@@ -218,7 +234,9 @@ class Core:
         self._attentive_until = now + ATTENTIVE_S
         self._stale.add(dpid)
         self._links_changed = True
+        self._after += self.firewall.on_connected(dpid, installed)
         self._after += self._hold_at(dpid) if self.holding else []
+        self._after += self.firewall.open_gates([dpid])
         if installed.flows or now >= self._replan_due():
             return []
         # In a large fabric its turn is later, but what crosses its links now would be lost.
@@ -253,6 +271,8 @@ class Core:
         """A switch did not take something: what it has is unknown until it is read again."""
         if event.dpid in self.installed:
             self.refusals.on_refused(event, now)
+        if is_table_full(event):
+            return self.full_tables.on_refused(event, now)
         text = f"switch {event.dpid:016x} refused a message: type {event.error_type}, code {event.code}"
         return [Announce("switch-error", text, {"dpid": f"{event.dpid:016x}", "message": event.message[:64].hex()})]
 
@@ -292,8 +312,11 @@ class Core:
         return related.translate(event.frame, vip, member, self.topology) if vip and member else []
 
     def _on_rejected(self, event: PacketSeen, now: float) -> list[Decision]:
+        return self.firewall.on_rejected(event, self._rule_of(event), now)
+
+    def _answer(self, event: PacketSeen, rule: str | None, now: float) -> list[Decision]:
+        """The answer to a packet that a rule rejects; what it leads to is not held against a member."""
         answer, sender = reject(event, self.topology)
-        rule = self._rule_of(event)
         if sender is not None and rule is not None:
             self.investigation.add_own_reject(rule, sender.ip, now)
         return answer
@@ -315,6 +338,7 @@ class Core:
         """The rule whose entry sent the packet up; None when it was no rule."""
         wanted = self.wanted.get(event.dpid)
         entry = wanted.entry(event.cookie) if wanted else None
+        entry = entry or self.firewall.verdict_entry(event.dpid, event.cookie)
         return entry.counts[1] if entry is not None and entry.counts and entry.counts[0] == "rule" else None
 
     # --- time ------------------------------------------------------------------------------------------------------------------
@@ -339,17 +363,18 @@ class Core:
         if now >= self._next_count:
             attentive = self.investigation.incidents.open or now < self._attentive_until
             self._next_count = now + (COUNT_OFTEN_S if attentive else COUNT_INTERVAL_S)
-            decisions += [RequestCounters(dpid, table) for dpid in self._edges() for table in COUNTED_TABLES]
+            decisions += [RequestCounters(dpid, table) for dpid in self._edges() for table in self._counted(now)]
             decisions += self._find_members(now)
-            self._follow_schedules(now)
-        return decisions
+            decisions += self.firewall.follow_schedules(now)
+        return decisions + self.firewall.on_tick(self._edges(), now)
 
-    def _follow_schedules(self, now: float) -> None:
-        """Rules come into force and leave it by the clock."""
-        active = firewall.active_rules(self.policy.firewall, now)
-        if active != self._active_rules:
-            self._active_rules = active
-            self._replan_at_once()
+    def _counted(self, now: float) -> list[Table]:
+        """The tables whose counters are due; thousands of rules are read more seldom than a few."""
+        tables: list[Table] = [table for table in COUNTED_TABLES if table is not Table.FIREWALL]
+        if now >= self._next_rule_count:
+            self._next_rule_count = now + len(self.firewall.rulebook.part.flows) / RULES_COUNTED_PER_S
+            tables.append(Table.FIREWALL)
+        return [*tables, Table.OBSERVE] if self.firewall.rulebook.observing else tables
 
     @property
     def holding(self) -> bool:
@@ -383,10 +408,18 @@ class Core:
     def _on_counted(self, event: FlowCounted, now: float) -> list[Decision]:
         wanted = self.wanted.get(event.dpid)
         if wanted is not None:
-            meaning = {cookie: _placed(counts, event.dpid) for cookie, counts in wanted.meaning().items()}
+            meant = wanted.meaning() | {
+                cookie: entry.counts for cookie, entry in self.firewall.inspector.meaning(event.dpid) if entry.counts
+            }
+            meaning = {cookie: _placed(counts, event.dpid) for cookie, counts in meant.items()}
             self.counters.take(event, meaning, now)
+            if event.table_id == Table.FIREWALL:
+                self.octets.take(FlowCounted(event.dpid, event.table_id, event.octets), meaning, now)
             self.investigation.on_counted(now)
-        return []
+            if event.table_id == Table.TRACK:
+                limit = self.policy.firewall.port_connections_per_s
+                return self.floods.on_counted(self.counters, event.dpid, limit, now)
+        return self.firewall.on_counted(event, now)
 
     # --- switches --------------------------------------------------------------------------------------------------------------
 
@@ -404,8 +437,7 @@ class Core:
             now=now,
             settle_s=SETTLE_S,
             quarantine=self.quarantine,
-            firewall=(policy or self.policy).firewall,
-            rules=firewall.active_rules((policy or self.policy).firewall, now),
+            rulebook=self.firewall.preview(policy.firewall, now) if policy else self.firewall.rulebook,
             known=self._parts.copy() if policy else self._parts,
         )
 
@@ -468,7 +500,7 @@ class Core:
 
 def _placed(counts: tuple[str, ...], dpid: int) -> tuple[str, ...]:
     """What an entry counts, told apart by switch where it is about a port."""
-    return ("injected", f"{dpid:016x}:{counts[1]}") if counts[0] == "injected" else counts
+    return (counts[0], f"{dpid:016x}:{counts[1]}") if counts[0] in ("injected", "syn") else counts
 
 
 def _installed(said: SwitchConnected | SwitchRead) -> Installed:

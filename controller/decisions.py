@@ -52,6 +52,14 @@ class SetMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveMeter:
+    """Delete a meter and the entries that refer to it."""
+
+    dpid: int
+    meter_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlushConnection:
     """Forget one tracked connection in one zone (NXT_CT_FLUSH)."""
 
@@ -131,6 +139,7 @@ SwitchDecision = (
     | SetGroup
     | RemoveGroup
     | SetMeter
+    | RemoveMeter
     | FlushConnection
     | SendPacket
     | Barrier

@@ -80,11 +80,12 @@ class BarrierReplied:
 
 @dataclass(frozen=True, slots=True)
 class FlowCounted:
-    """Packet counts by cookie of one table, as the switch reports them (they lag about a second)."""
+    """Packet and byte counts by cookie of one table, as the switch reports them (they lag about a second)."""
 
     dpid: int
     table_id: int
     packets: dict[int, int]
+    octets: dict[int, int] = field(default_factory=dict)
 
 
 class PortCounters(NamedTuple):

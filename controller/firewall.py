@@ -2,30 +2,31 @@
 
 A rule judges a connection by its *original* direction. New connections are judged by their first packet; established ones, where
 the policy wants it (`cut_established`), by the original tuple the tracker keeps, so both directions fall together and replies of
-what is allowed always pass. What only the controller can do, it does: a `reject` is answered by a RST or an ICMP error of ours.
+what is allowed always pass. What only the controller can do, it does: a `reject` is answered by a RST or an ICMP error of ours, and a
+rule that asks for judgement sends its first packets up (table 11, `inspection.py`).
 
-Without ports a TCP rule judges SYNs only: other unknown segments may be replies of a connection that is tracked at the initiator's
-edge, and that edge has judged it.
+A TCP rule judges what begins a connection: a SYN, and the probes that begin none (no flags, FIN, Xmas). Unknown segments with ACK, and
+resets, may belong to a connection that is tracked at the initiator's edge, and that edge has judged it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
-from controller.addresses import FAMILIES, Family, Fields, families_of, prefix, within
+from controller.addresses import FAMILIES, Family, Fields, families_of
+from controller.classifier import Classifier, FirstPacket, prefix_of
 from controller.flows import FlowEntry, MaskedValue, MeterEntry, Punt, Purpose, match
-from controller.pipeline import ACK, EST, FROM_HOST, NEW, SYN, TCP, UDP, Meter, Table
-from controller.policy import Firewall, FirewallDefault, Rule, RuleAction, Schedule
+from controller.pipeline import ACK, EST, FROM_HOST, NEW, RST, SYN, TCP, UDP, Meter, Table
+from controller.policy import Firewall, FirewallDefault, Rule, RuleAction
+from controller.ranking import rank
 
-HIGHEST_PRIORITY = 60_000
+FIRST_PRIORITY, LAST_PRIORITY = 1_000, 60_000
+"""Rules have priorities in between, as their order wants; a rule's meter has the number of its priority."""
 DEFAULT_PRIORITY = 900
-FIRST_METER = 1000
 DEFAULT_ID = "default"
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_A_SYN, _BEGINS_NOTHING, _EITHER = (SYN, SYN | ACK | RST), (0, SYN | ACK | RST), (0, ACK | RST)
+WHOLE_FRAME = 0xFFFF
 
 
 class Judged(NamedTuple):
@@ -51,89 +52,142 @@ def port_masks(first: int, last: int) -> Iterator[MaskedValue]:
         first += size
 
 
+def merged(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same ports as disjoint ranges, in order."""
+    first = last = -1
+    for low, high in sorted(ranges):
+        if first < 0:
+            first, last = low, high
+        elif low <= last + 1:
+            last = max(last, high)
+        else:
+            yield first, last
+            first, last = low, high
+    if first >= 0:
+        yield first, last
+
+
 def protocols(family: Family) -> dict[str, int]:
     """Protocol numbers by the names that rules use: `icmp` is each family's own."""
     return {"tcp": TCP, "udp": UDP, "icmp": family.icmp}
 
 
-def is_active(schedule: Schedule | None, now: float) -> bool:
-    """Whether a rule with this schedule applies at a time (s since the epoch)."""
-    if schedule is None:
-        return True
-    local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(schedule.timezone))
-    minutes = local.strftime("%H:%M")
-    overnight = schedule.end < schedule.start
-    if overnight and minutes < schedule.end:
-        day = local - timedelta(days=1)
-    elif (overnight and minutes >= schedule.start) or (not overnight and schedule.start <= minutes < schedule.end):
-        day = local
-    else:
-        return False
-    return not schedule.days or _DAYS[day.weekday()] in schedule.days
-
-
-def active_rules(firewall: Firewall, now: float) -> tuple[Rule, ...]:
-    """The rules whose schedule lets them apply."""
-    return tuple(rule for rule in firewall.rules if is_active(rule.schedule, now))
+def priorities(rules: Iterable[Rule], known: Mapping[str, int]) -> dict[str, int]:
+    """The priority of each rule by its id; those that are `known` stay where the order allows it."""
+    return rank([judged.rule.id for judged in in_order(rules)], known, FIRST_PRIORITY, LAST_PRIORITY)
 
 
 def entries(firewall: Firewall, rules: tuple[Rule, ...]) -> Iterator[FlowEntry]:
-    """The rules' entries, for any switch that hosts are attached to."""
-    for judged in in_order(rules):
-        yield from _rule_entries(judged, firewall.cut_established)
-    if firewall.default is not FirewallDefault.ALLOW:
-        actions = (Punt(Meter.FIREWALL),) if firewall.default is FirewallDefault.REJECT else ()
-        purpose = Purpose.REJECTED if actions else Purpose.FIREWALL
-        for fields in (fields for family in FAMILIES for fields in _new(family, None, {}, ())):
-            yield FlowEntry(
-                Table.FIREWALL, DEFAULT_PRIORITY, match(**fields), purpose, actions, counts=("rule", DEFAULT_ID)
-            )
+    """The entries of the rules and the default, for any switch that hosts are attached to."""
+    numbers = priorities(rules, {})
+    for rule in rules:
+        yield from rule_entries(rule, numbers[rule.id], firewall.cut_established)
+    yield from default_entries(firewall.default)
 
 
 def meters(rules: tuple[Rule, ...]) -> Iterator[MeterEntry]:
     """A meter for each rule that limits."""
-    for judged in in_order(rules):
-        if judged.rule.rate_pps is not None:
-            yield MeterEntry(FIRST_METER + judged.rank, judged.rule.rate_pps, max(1, judged.rule.rate_pps // 10))
+    numbers = priorities(rules, {})
+    yield from (meter for rule in rules if (meter := rule_meter(rule, numbers[rule.id])))
 
 
-def _rule_entries(judged: Judged, cut_established: bool) -> Iterator[FlowEntry]:
-    rule = judged.rule
-    priority, counts = HIGHEST_PRIORITY - judged.rank, ("rule", rule.id)
-    meter = FIRST_METER + judged.rank if rule.action is RuleAction.LIMIT else None
-    passes = rule.action in (RuleAction.ALLOW, RuleAction.LIMIT)
-    actions = (Punt(Meter.FIREWALL),) if rule.action is RuleAction.REJECT else ()
+def rule_meter(rule: Rule, priority: int) -> MeterEntry | None:
+    """The meter of a rule that limits."""
+    if rule.rate_pps is None or rule.dry_run:
+        return None
+    return MeterEntry(priority, rule.rate_pps, max(1, rule.rate_pps // 10))
+
+
+def default_entries(default: FirewallDefault) -> Iterator[FlowEntry]:
+    """What begins a connection that no rule is about, where it shall not pass."""
+    if default is FirewallDefault.ALLOW:
+        return
+    actions = (Punt(Meter.FIREWALL),) if default is FirewallDefault.REJECT else ()
     purpose = Purpose.REJECTED if actions else Purpose.FIREWALL
+    for family in FAMILIES:
+        for fields in _new(family, None, {}, (), _EITHER):
+            counts = ("rule", DEFAULT_ID)
+            yield FlowEntry(Table.FIREWALL, DEFAULT_PRIORITY, match(**fields), purpose, actions, counts=counts)
+
+
+def rule_entries(rule: Rule, priority: int, cut_established: bool) -> Iterator[FlowEntry]:
+    """The entries of one rule. One that is only tried out has none here (`observation.py`)."""
+    if rule.dry_run:
+        return
+    counts = ("rule", rule.id)
+    meter = priority if rule.action is RuleAction.LIMIT else None
+    for family in families_of(rule.src, rule.dst):
+        yield from _first_packets(rule, family, priority, meter)
+        if not (cut_established or meter):
+            continue
+        purpose, actions = _refusal(rule)
+        for fields in _established(family, rule):
+            goto = Table.RESETS if rule.passes else None
+            yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+
+
+def _refusal(rule: Rule) -> tuple[Purpose, tuple[Punt, ...]]:
+    if rule.action is RuleAction.REJECT:
+        return Purpose.REJECTED, (Punt(Meter.FIREWALL),)
+    return Purpose.FIREWALL, ()
+
+
+def _first_packets(rule: Rule, family: Family, priority: int, meter: int | None) -> Iterator[FlowEntry]:
+    counts, ends = ("rule", rule.id), _addresses(rule, family.src, family.dst)
+    ports = tuple(merged(rule.port_ranges()))
+    purpose, actions = _refusal(rule)
+    if rule.log and not rule.inspected and rule.action is not RuleAction.REJECT:
+        purpose, actions = Purpose.LOGGED, (Punt(Meter.LOG),)
+    if not rule.passes:
+        if rule.inspected:
+            purpose, actions = Purpose.INSPECTED, (Punt(Meter.INSPECT, WHOLE_FRAME),)
+        for fields in _new(family, rule.protocol, ends, ports, _EITHER):
+            yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, counts=counts)
+        return
+    goto = Table.INSPECT if rule.inspected else Table.BALANCE
+    for fields in _new(family, rule.protocol, ends, ports, _A_SYN):
+        yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+    if rule.protocol in (None, "tcp"):
+        # What begins nothing passes as if there were no rules, and no later rule has a say in it.
+        for fields in _new(family, "tcp", ends, ports, _BEGINS_NOTHING):
+            yield FlowEntry(
+                Table.FIREWALL, priority, match(**fields), Purpose.FIREWALL, goto=Table.ROUTE, counts=counts
+            )
+
+
+def first_packet_fields(rule: Rule) -> Iterator[Fields]:
+    """What the rule judges of new connections, as match fields."""
     for family in families_of(rule.src, rule.dst):
         ends = _addresses(rule, family.src, family.dst)
-        for fields in _new(family, rule.protocol, ends, rule.port_ranges(), only_syn=passes):
-            goto = Table.BALANCE if passes else None
-            yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
-        for fields in _established(family, rule) if cut_established or meter else ():
-            goto = Table.RESETS if passes else None
-            yield FlowEntry(Table.FIREWALL, priority, match(**fields), purpose, actions, goto, meter, counts=counts)
+        yield from _new(family, rule.protocol, ends, tuple(merged(rule.port_ranges())), _A_SYN)
+
+
+def any_first_packet_fields() -> Iterator[Fields]:
+    """What begins any connection, as match fields."""
+    for family in FAMILIES:
+        yield from _new(family, None, {}, (), _A_SYN)
 
 
 def _addresses(rule: Rule, source: str, destination: str) -> Fields:
     fields: Fields = {}
     if rule.src is not None:
-        fields[source] = prefix(rule.src)
+        fields[source] = prefix_of(rule.src)
     if rule.dst is not None:
-        fields[destination] = prefix(rule.dst)
+        fields[destination] = prefix_of(rule.dst)
     return fields
 
 
 def _new(
-    family: Family, protocol: str | None, addresses: Fields, ports: tuple[tuple[int, int], ...], only_syn: bool = False
+    family: Family, protocol: str | None, addresses: Fields, ports: tuple[tuple[int, int], ...], flags: MaskedValue
 ) -> Iterator[Fields]:
-    """What begins a connection that the rule is about."""
+    """What begins a connection that the rule is about; of TCP segments those with these flags."""
     here = family.fields(reg0=FROM_HOST, ct_state=(NEW, NEW), **addresses)
     for name, number in protocols(family).items():
         if protocol not in (None, name):
             continue
         fields = {**here, "ip_proto": number}
-        if name == "tcp" and (only_syn or not ports):
-            fields["tcp_flags"] = (SYN, SYN | ACK)
+        if name == "tcp":
+            fields["tcp_flags"] = flags
         masks = [mask for first, last in ports for mask in port_masks(first, last)]
         yield from ({**fields, f"{name}_dst": mask} for mask in masks) if masks else (fields,)
 
@@ -145,49 +199,12 @@ def _established(family: Family, rule: Rule) -> Iterator[Fields]:
         if rule.protocol not in (None, name):
             continue
         fields = {**here, "ct_nw_proto": number}
-        masks = [mask for first, last in rule.port_ranges() for mask in port_masks(first, last)]
+        masks = [mask for first, last in merged(rule.port_ranges()) for mask in port_masks(first, last)]
         yield from ({**fields, "ct_tp_dst": mask} for mask in masks) if masks else (fields,)
 
 
 def verdict(firewall: Firewall, rules: Iterable[Rule], src: int, dst: int, dst_port: int) -> tuple[str, str]:
     """(action, rule id) for a new TCP connection between two addresses: what the entries do, read off the rules."""
-    for judged in in_order(rules):
-        rule = judged.rule
-        in_ports = not rule.dst_ports or any(low <= dst_port <= high for low, high in rule.port_ranges())
-        if rule.protocol in (None, "tcp") and in_ports and within(src, rule.src) and within(dst, rule.dst):
-            return rule.action.value, rule.id
-    return firewall.default.value, DEFAULT_ID
-
-
-def shadowed(rules: Iterable[Rule]) -> list[tuple[Rule, Rule]]:
-    """(rule, the earlier one that takes everything it could match) for each rule that can never act."""
-    ordered = [judged.rule for judged in in_order(rules)]
-    pairs = []
-    for position, rule in enumerate(ordered):
-        earlier = next((other for other in ordered[:position] if _covers(other, rule)), None)
-        if earlier is not None:
-            pairs.append((rule, earlier))
-    return pairs
-
-
-def _covers(wide: Rule, narrow: Rule) -> bool:
-    if wide.schedule is not None and wide.schedule != narrow.schedule:
-        return False
-    if wide.protocol not in (None, narrow.protocol):
-        return False
-    if not (_contains(wide.src, narrow.src) and _contains(wide.dst, narrow.dst)):
-        return False
-    ports = narrow.port_ranges()
-    return not wide.dst_ports or (
-        bool(ports)
-        and all(any(low <= first and last <= high for low, high in wide.port_ranges()) for first, last in ports)
-    )
-
-
-def _contains(wide: str | None, narrow: str | None) -> bool:
-    if wide is None:
-        return True
-    if narrow is None:
-        return False
-    outer, inner = ipaddress.ip_network(wide, strict=False), ipaddress.ip_network(narrow, strict=False)
-    return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+    enforced = Classifier(judged.rule for judged in in_order(rules) if not judged.rule.dry_run)
+    rule = enforced.first(FirstPacket(src, dst, TCP, 0, dst_port))
+    return (rule.action.value, rule.id) if rule else (firewall.default.value, DEFAULT_ID)

@@ -37,6 +37,11 @@ class Purpose(IntEnum):
     REJECTED = 0x22
     ENDED = 0x23
     RELATED = 0x2F
+    INSPECTED = 0x28
+    LOGGED = 0x29
+    OBSERVED = 0x2A
+    VERDICT = 0x2B
+    WAITING = 0x2C
     RESET = 0x30
     HELD = 0x31
     STAGE = 0x32

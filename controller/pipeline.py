@@ -25,6 +25,8 @@ class Table(IntEnum):
     AFFINITY = 8
     PINNED = 9
     ADVERTISE = 10
+    INSPECT = 11
+    OBSERVE = 12
 
 
 class Meter(IntEnum):
@@ -41,6 +43,9 @@ class Meter(IntEnum):
     NEW_LINK = 9
     ND = 10
     ICMP_ERROR = 11
+    INSPECT = 20
+    LOG = 21
+    OBSERVE = 22
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
@@ -55,9 +60,27 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.NEW_LINK: (500, 200),
     Meter.ND: (500, 200),
     Meter.ICMP_ERROR: (500, 200),
+    # A first packet that waits for a verdict is lost above this: its sender tries again a second later.
+    Meter.INSPECT: (1000, 200),
+    Meter.LOG: (200, 100),
+    Meter.OBSERVE: (200, 100),
     # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
     Meter.LINK_PROBE: (1000, 500),
 }
+
+
+class MeterRange:
+    """Where the ids of meters begin that come and go; those above have fixed ones."""
+
+    RULE = 1000
+    """A rule's meter has the number of its priority."""
+    QUARANTINE = 100_000
+    PORT = 120_000
+    """Of what one host port may open."""
+    SOURCE = 130_000
+    """Of one source's budget; those the core sets and removes by itself."""
+    SIZE = 10_000
+
 
 # ct_state bits, ovs-fields(7).
 NEW, EST, REL, RPL, INV, TRK = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
@@ -119,8 +142,10 @@ RULES: dict[Table, TableRules] = {
     Table.ADMISSION: TableRules(
         _IP | _ARP | {"in_port", "eth_src", "eth_dst"}, frozenset({Table.TRACK, Table.ROUTE, Table.NEIGHBOUR})
     ),
-    Table.TRACK: TableRules(_IP, frozenset()),
-    Table.FIREWALL: TableRules(_IP | _CT | _CT_TUPLE | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE})),
+    Table.TRACK: TableRules(_IP | {"in_port"}, frozenset()),
+    Table.FIREWALL: TableRules(
+        _IP | _CT | _CT_TUPLE | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE, Table.INSPECT})
+    ),
     Table.RESETS: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.HOLD})),
     Table.BALANCE: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.PINNED})),
     Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst"}, frozenset()),
@@ -129,6 +154,8 @@ RULES: dict[Table, TableRules] = {
     Table.AFFINITY: TableRules(_IP, frozenset()),
     Table.PINNED: TableRules(_IP | {"reg1"}, frozenset()),
     Table.ADVERTISE: TableRules(_ND, frozenset()),
+    Table.INSPECT: TableRules(_IP, frozenset()),
+    Table.OBSERVE: TableRules(_IP | _CT | {"reg0"}, frozenset()),
 }
 
 _EITHER_IP = ("eth_type", (IPV4, IPV6))

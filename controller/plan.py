@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from controller import admission, balance, firewall, mirror, routes, tracking
+from controller import admission, balance, isolation, mirror, routes, tracking
 from controller.balance import Service
 from controller.flows import FlowEntry, MeterEntry
 from controller.mirror import Pinned
 from controller.parts import Content, Parts, Planned, part_of
 from controller.paths import Paths
-from controller.pipeline import METER_RATES
-from controller.policy import Firewall, Rule
+from controller.pipeline import METER_RATES, Table
 from controller.quarantine import Quarantine
 from controller.reconcile import Slot, Wanted
+from controller.rulebook import Rulebook
 from controller.services import Hairpin, Probed
 from controller.topology import Host, Topology
 
@@ -40,9 +40,7 @@ class Plan:
     settle_s: float
     """How long a port that came up is nobody's yet."""
     quarantine: Quarantine
-    firewall: Firewall
-    rules: tuple[Rule, ...]
-    """The rules whose schedule lets them apply."""
+    rulebook: Rulebook
     known: Parts = field(default_factory=Parts)
     """Parts that were computed before."""
 
@@ -63,7 +61,7 @@ class Plan:
         for edge, way in ways.items():
             parts["way", edge] = routes.towards(way)
         if settled:
-            parts |= self._edge(dpid)
+            parts |= self._edge(dpid, settled)
             parts |= ((("remote", edge), self._remotes[edge]) for edge in ways)
             parts |= self.moving(dpid, self.services)
         return parts
@@ -124,18 +122,21 @@ class Plan:
 
     # --- parts -----------------------------------------------------------------------------------------------------------------
 
-    def _edge(self, dpid: int) -> dict[Slot, Wanted]:
+    def _edge(self, dpid: int, settled: list[int]) -> dict[Slot, Wanted]:
         zone, of = self.topology.switches[dpid].zone, self.known.of
+        onward, limit = self.rulebook.onward, self.rulebook.firewall.port_connections_per_s
         local = self.topology.hosts_at(dpid)
         ports = self.topology.fabric_ports(dpid)
         probed = [one for host in local for one in self._probed_by_member.get(host.ip, ())]
         hairpins = [one for host in local for one in self._hairpins_by_member.get(host.ip, ())]
-        quarantined = part_of(self.quarantine.flows(local))
+        quarantined = part_of(isolation.content(self.quarantine, local))
         return {
             **self._neighbours,
             ("attached",): of(("attached", dpid), _attached, zone, ports, local),
             ("quarantine",): self.known.same(("quarantine", dpid), quarantined),
-            ("judged",): of(("judged", dpid), _judged, zone, self.vip_addresses, self.firewall, self.rules),
+            ("judged",): of(("judged", dpid), _judged, zone, self.vip_addresses, onward),
+            ("rules",): self.rulebook.part,
+            ("port limits",): of(("port limits", dpid), tracking.port_limits, zone, onward, settled, limit),
             ("watched",): of(("watched", dpid), mirror.watch, zone, self.pairs),
             ("members",): of(("members", dpid), _members, zone, local, probed, hairpins),
             ("balance",): of(("balance", dpid), balance.otherwise, zone, self.vip_addresses),
@@ -161,11 +162,9 @@ def _attached(zone: int, fabric_ports: Iterable[int], local: Iterable[Host]) -> 
         yield from routes.local(host)
 
 
-def _judged(zone: int, vips: tuple[int, ...], judge: Firewall, rules: tuple[Rule, ...]) -> Content:
-    yield from tracking.track(zone)
+def _judged(zone: int, vips: tuple[int, ...], onward: Table) -> Content:
+    yield from tracking.track(zone, onward)
     yield from tracking.admit(zone, vips)
-    yield from firewall.entries(judge, rules)
-    yield from firewall.meters(rules)
 
 
 def _members(

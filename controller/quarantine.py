@@ -1,30 +1,34 @@
-"""Clients that are kept out for a time: entries with a deadline, as flow entries before everything else.
+"""Who is kept out for a time, and for how long: the entries' lives. What an entry does at a switch is `isolation.py`.
 
-An entry bites at the port where the client lives, on its address and MAC: whoever spoofs that address elsewhere has nobody else put
-away. Entries outlive the controller in the store; a repeated offender stays out twice as long each time.
+An automatic entry names the port its client lived at: whoever spoofs that address elsewhere has nobody else put away, and the entry
+does not follow the address to another port. Entries and offences outlive the controller in the store. A repeated offender stays out
+twice as long each time; one offence is forgiven for each quiet hour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 
 from controller import addresses
-from controller.addresses import family_of
 from controller.decisions import Announce, Decision, Persist
-from controller.flows import FlowEntry, Purpose, match
-from controller.pipeline import Table
-from controller.topology import Host
+from controller.policy.quarantine import QuarantineSettings
 
 FIRST_TTL_S = 300
 LONGEST_TTL_S = 86_400
 FORGIVEN_AFTER_S = 3600.0
-MAX_ENTRIES = 1000
+"""One offence is forgiven for each such span since the last one ended."""
+MAX_OFFENDERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An entry: `client` is an address or prefix as text, `vip` an address (None: everything); times on the core's clock."""
+    """An entry: `client` is an address or prefix as text, `vip` an address (None: everything); times on the core's clock.
+
+    With `dst`, `protocol` or `dst_port` it is about that flow only. `place` is the port (`"0000000000000011:3"`) it bites at, None:
+    wherever the client lives.
+    """
 
     id: str
     client: str
@@ -35,11 +39,21 @@ class Quarantined:
     since: float
     reason: str
     incident: str | None
+    dst: str | None = None
+    protocol: str | None = None
+    dst_port: int | None = None
+    place: str | None = None
+    automatic: bool = False
 
     @property
     def until(self) -> float:
         """When it ends."""
         return self.since + self.ttl_s
+
+    @property
+    def target(self) -> tuple[object, ...]:
+        """What it is about: there is one entry for the same."""
+        return self.client, self.vip, self.dst, self.protocol, self.dst_port
 
     def covers(self, address: int) -> bool:
         """Whether an address (integer) is meant."""
@@ -51,29 +65,48 @@ class QuarantineError(ValueError):
 
 
 class Quarantine:
-    """The entries in force, at most `MAX_ENTRIES`."""
+    """The entries in force, at most as many as the policy lets there be."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Quarantined] = {}
+        self.settings = QuarantineSettings()
         self.changed = False
         self._offences: dict[str, tuple[int, float]] = {}
+        """(how many, when the last one's entry ends) by client."""
         self._serial = 0
 
-    def restore(self, values: dict[str, object]) -> None:
+    def restore(self, entries: dict[str, object], offences: dict[str, object], serials: dict[str, object]) -> None:
         """Take back what the store held."""
-        for key, value in values.items():
-            if isinstance(value, dict):
+        known = {field.name for field in fields(Quarantined)}
+        for key, value in entries.items():
+            if isinstance(value, dict) and value.keys() <= known:
                 self.entries[key] = Quarantined(**value)
                 self._serial = max(self._serial, int(key.removeprefix("q")))
+        for client, offence in offences.items():
+            if isinstance(offence, list):
+                self._offences[client] = int(offence[0]), float(offence[1])
+        last = serials.get("quarantine", 0)
+        self._serial = max(self._serial, last if isinstance(last, int) else 0)
         self.changed = True
+
+    def apply(self, settings: QuarantineSettings) -> list[Decision]:
+        """Take the policy's settings; who is on the allow-list now is let go."""
+        self.changed |= settings != self.settings
+        self.settings = settings
+        freed = [entry for entry in self.entries.values() if _first_within(entry.client, settings.allow_list)]
+        return [decision for entry in freed for decision in self.remove(entry.id) or []]
+
+    def allowed(self, client: str) -> str | None:
+        """What of the allow-list the client (address or prefix) meets; None when nothing speaks against quarantine."""
+        return _first_overlap(client, self.settings.allow_list)
 
     def ttl_for(self, client: str, now: float) -> int:
         """How long an automatic entry lasts: doubled for each offence that is not forgiven yet."""
         return min(LONGEST_TTL_S, FIRST_TTL_S << min(self._unforgiven(client, now), 16))
 
     def _unforgiven(self, client: str, now: float) -> int:
-        count, last = self._offences.get(client, (0, now))
-        return 0 if now - last > FORGIVEN_AFTER_S else count
+        count, ended = self._offences.get(client, (0, now))
+        return max(0, count - int(max(0.0, now - ended) // FORGIVEN_AFTER_S))
 
     def add(
         self,
@@ -86,31 +119,73 @@ class Quarantine:
         ttl_s: int | None = None,
         reason: str = "",
         incident: str | None = None,
+        dst: str | None = None,
+        protocol: str | None = None,
+        dst_port: int | None = None,
+        place: str | None = None,
+        automatic: bool = False,
     ) -> tuple[Quarantined, list[Decision]]:
-        """Put a client away. Raises QuarantineError: full, already there, or something this version does not carry out."""
-        if action != "drop":
-            raise QuarantineError(f"action: {action} is not carried out by this version; use drop")
-        if any(entry.client == client and entry.vip == vip for entry in self.entries.values()):
-            raise QuarantineError(f"client: {client} is in quarantine already")
-        if len(self.entries) >= MAX_ENTRIES:
-            raise QuarantineError(f"there are {MAX_ENTRIES} entries already")
+        """Put a client away. Raises QuarantineError: full, already there, on the allow-list, or nowhere to be isolated to."""
         ttl_s = self.ttl_for(client, now) if ttl_s is None else ttl_s
-        self._offences[client] = self._unforgiven(client, now) + 1, now
-        if len(self._offences) > 2 * MAX_ENTRIES:
-            self._offences.pop(next(iter(self._offences)))
+        entry = Quarantined(f"q{self._serial + 1}", client, action, vip, vip_address, ttl_s, now, reason, incident,
+                            dst, protocol, dst_port, place, automatic)  # fmt: skip
+        self._check(entry)
+        decisions = self._make_room()
         self._serial += 1
-        entry = Quarantined(f"q{self._serial}", client, action, vip, vip_address, ttl_s, now, reason, incident)
         self.entries[entry.id] = entry
         self.changed = True
-        fields: dict[str, object] = {
+        said: dict[str, object] = {
             "id": entry.id,
             "client": client,
             "action": action,
             "ttl_s": ttl_s,
             "incident": incident,
         }
-        text = f"{client} is in quarantine for {ttl_s} s: {reason or 'by hand'}"
-        return entry, [Persist("quarantine", entry.id, asdict(entry)), Announce("quarantine", text, fields)]
+        text = f"{client} is in quarantine for {ttl_s} s ({action}): {reason or 'by hand'}"
+        return entry, [
+            *decisions,
+            *self._note_offence(client, entry.until, now),
+            Persist("serials", "quarantine", self._serial),
+            Persist("quarantine", entry.id, asdict(entry)),
+            Announce("quarantine", text, said),
+        ]
+
+    def _check(self, entry: Quarantined) -> None:
+        client = entry.client
+        met = self.allowed(client)
+        if met is not None:
+            raise QuarantineError(f"client: {client} meets {met} of quarantine.allow_list, which is never quarantined")
+        if entry.action == "isolate" and not self.settings.remediation:
+            raise QuarantineError("action: isolate needs an address in quarantine.remediation of the policy")
+        if any(other.target == entry.target for other in self.entries.values()):
+            raise QuarantineError(f"client: {client} is in quarantine already")
+
+    def _make_room(self) -> list[Decision]:
+        """At the cap the oldest automatic entry goes: what an operator put there stays."""
+        if len(self.entries) < self.settings.max_entries:
+            return []
+        oldest = next((entry for entry in self.entries.values() if entry.automatic), None)
+        if oldest is None:
+            raise QuarantineError(f"there are {len(self.entries)} entries already, none of them automatic")
+        text = f"quarantine is full: {oldest.client} ({oldest.id}) makes room before its time"
+        evicted = Announce("quarantine-evicted", text, {"id": oldest.id, "client": oldest.client})
+        return [evicted, *(self.remove(oldest.id) or [])]
+
+    def evict(self, count: int) -> list[Decision]:
+        """Let the oldest so many automatic entries go before their time."""
+        oldest = [entry for entry in self.entries.values() if entry.automatic][:count]
+        return [decision for entry in oldest for decision in self.remove(entry.id) or []]
+
+    def _note_offence(self, client: str, until: float, now: float) -> list[Decision]:
+        count = self._unforgiven(client, now) + 1
+        self._offences.pop(client, None)
+        self._offences[client] = count, until
+        decisions: list[Decision] = [Persist("offences", client, [count, until])]
+        if len(self._offences) > MAX_OFFENDERS:
+            first = next(iter(self._offences))
+            del self._offences[first]
+            decisions.append(Persist("offences", first, None))
+        return decisions
 
     def remove(self, entry_id: str) -> list[Decision] | None:
         """Let a client go; None when there is no such entry."""
@@ -125,25 +200,36 @@ class Quarantine:
         ]
 
     def on_tick(self, now: float) -> list[Decision]:
-        """Entries whose time is over."""
+        """Entries whose time is over, and offenders who are forgiven everything."""
         decisions: list[Decision] = []
         for entry in [entry for entry in self.entries.values() if now >= entry.until]:
             decisions += self.remove(entry.id) or []
+        # The first ones are the oldest: enough to keep the store from filling up with who came once.
+        first = next(iter(self._offences), None)
+        if first is not None and self._unforgiven(first, now) == 0:
+            del self._offences[first]
+            decisions.append(Persist("offences", first, None))
         return decisions
 
     def next_deadline(self) -> float | None:
         """When the next entry ends."""
         return min((entry.until for entry in self.entries.values()), default=None)
 
-    def flows(self, hosts: Iterable[Host]) -> Iterator[FlowEntry]:
-        """The entries' flows for the hosts of one switch."""
-        for host in hosts:
-            for entry in self.entries.values():
-                if entry.covers(host.ip) and family_of(entry.vip_address or host.ip) is family_of(host.ip):
-                    family = family_of(host.ip)
-                    fields = family.fields(in_port=host.port_no, eth_src=host.mac, src=host.ip)
-                    if entry.vip_address is not None:
-                        fields |= family.fields(dst=entry.vip_address)
-                    yield FlowEntry(
-                        Table.ADMISSION, 95, match(**fields), Purpose.QUARANTINE, counts=("quarantine", entry.id)
-                    )
+
+def _networks(
+    client: str, prefixes: Iterable[str]
+) -> Iterable[tuple[str, ipaddress.IPv4Network, ipaddress.IPv4Network]]:
+    """(text, prefix, client) for the prefixes of the client's family."""
+    own = ipaddress.ip_network(client, strict=False)
+    for text in prefixes:
+        network = ipaddress.ip_network(text, strict=False)
+        if network.version == own.version:
+            yield text, network, own  # type: ignore[misc]
+
+
+def _first_overlap(client: str, prefixes: Iterable[str]) -> str | None:
+    return next((text for text, network, own in _networks(client, prefixes) if network.overlaps(own)), None)
+
+
+def _first_within(client: str, prefixes: Iterable[str]) -> str | None:
+    return next((text for text, network, own in _networks(client, prefixes) if own.subnet_of(network)), None)

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup, SetMeter, SwitchDecision
+from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, RemoveMeter, SetGroup, SetMeter, SwitchDecision
 from controller.flows import FlowEntry, GroupEntry, MeterEntry, Purpose, purpose_of
-from controller.pipeline import check
+from controller.pipeline import MeterRange, check
 
 Slot = tuple[str | int, ...]
 """The name of a part of what a switch shall have."""
 
-NOT_RECONCILED = frozenset({Purpose.AFFINITY, Purpose.HELD})
+NOT_RECONCILED = frozenset({Purpose.AFFINITY, Purpose.HELD, Purpose.WAITING, Purpose.VERDICT})
 """Entries that switches learn themselves or that expire by themselves."""
+
+
+def is_budget(meter_id: int) -> bool:
+    """Whether a meter belongs to a verdict: the core sets and removes it by itself."""
+    return meter_id >= MeterRange.SOURCE
 
 
 @dataclass(slots=True)
@@ -73,7 +78,10 @@ def reconcile(dpid: int, installed: Installed, wanted: Wanted) -> list[SwitchDec
     gone = [
         cookie for cookie in installed.flows if cookie not in wanted.flows and purpose_of(cookie) not in NOT_RECONCILED
     ]
-    return [*_additions(dpid, installed, wanted), *_removals(dpid, installed, gone, gone_groups)]
+    gone_meters = [
+        meter_id for meter_id in installed.meters if meter_id not in wanted.meters and not is_budget(meter_id)
+    ]
+    return [*_additions(dpid, installed, wanted), *_removals(dpid, installed, gone, gone_groups, gone_meters)]
 
 
 def reconcile_parts(
@@ -85,12 +93,15 @@ def reconcile_parts(
     taken = Wanted.together(after[slot] for slot in slots if slot in after)
     gone = {cookie for part in dropped for cookie in part.flows if cookie not in taken.flows}
     gone_groups = {group_id for part in dropped for group_id in part.groups if group_id not in taken.groups}
-    if gone or gone_groups:
+    gone_meters = {meter_id for part in dropped for meter_id in part.meters if meter_id not in taken.meters}
+    if gone or gone_groups or gone_meters:
         # The same may be wanted by a part that stays.
         for part in after.values():
             gone -= part.flows.keys()
             gone_groups -= part.groups.keys()
-    return [*_additions(dpid, installed, taken), *_removals(dpid, installed, sorted(gone), sorted(gone_groups))]
+            gone_meters -= part.meters.keys()
+    removals = _removals(dpid, installed, sorted(gone), sorted(gone_groups), sorted(gone_meters))
+    return [*_additions(dpid, installed, taken), *removals]
 
 
 def _additions(dpid: int, installed: Installed, wanted: Wanted) -> Iterator[SwitchDecision]:
@@ -109,7 +120,7 @@ def _additions(dpid: int, installed: Installed, wanted: Wanted) -> Iterator[Swit
 
 
 def _removals(
-    dpid: int, installed: Installed, cookies: Iterable[int], groups: Iterable[int]
+    dpid: int, installed: Installed, cookies: Iterable[int], groups: Iterable[int], meters: Iterable[int]
 ) -> Iterator[SwitchDecision]:
     for cookie in cookies:
         # A removal by cookie cannot hit the entry that replaced it: another content has another cookie.
@@ -117,3 +128,6 @@ def _removals(
     for group_id in groups:
         yield RemoveGroup(dpid, group_id)
         del installed.groups[group_id]
+    for meter_id in meters:
+        yield RemoveMeter(dpid, meter_id)
+        del installed.meters[meter_id]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from controller import related
 from controller.addresses import FAMILIES, V6, Family, Fields, family_of
-from controller.flows import Ct, FlowEntry, Nat, Punt, Purpose, match
+from controller.flows import Ct, FlowEntry, MeterEntry, Nat, Punt, Purpose, match
 from controller.pipeline import (
     ACK,
     EST,
@@ -34,21 +34,35 @@ from controller.pipeline import (
     UDP,
     VIP_MASK,
     Meter,
+    MeterRange,
     Table,
 )  # fmt: skip
 
 _A_SYN = (SYN, SYN | ACK)
+_BEGINS = (SYN, SYN | ACK | RST)
+"""No host begins a connection with a RST, and no rule judges one."""
 _A_SYN_ACK = (SYN | ACK, SYN | ACK)
 _IS_KNOWN = (KNOWN, KNOWN)
 
 
-def track(zone: int) -> Iterator[FlowEntry]:
+def track(zone: int, onward: Table = Table.FIREWALL) -> Iterator[FlowEntry]:
     """Every IP packet for this switch meets the tracker once; what was translated is translated back or on."""
     for family in FAMILIES:
-        yield FlowEntry(Table.TRACK, 10, family.match(), Purpose.TRACK, (Ct(zone, Table.FIREWALL, nat=Nat()),))
+        yield FlowEntry(Table.TRACK, 10, family.match(), Purpose.TRACK, (Ct(zone, onward, nat=Nat()),))
     for kind in related.ERRORS:
         error = V6.match(ip_proto=ICMPV6, icmp_type=kind)
         yield FlowEntry(Table.TRACK, 15, error, Purpose.TRACK, (Ct(zone, Table.FIREWALL),))
+
+
+def port_limits(zone: int, onward: Table, ports: Iterable[int], per_s: int | None) -> Iterator[FlowEntry | MeterEntry]:
+    """What one host port may open: SYNs above the limit are dropped before the tracker would remember them."""
+    for port_no in ports if per_s is not None else ():
+        meter = MeterRange.PORT + port_no % MeterRange.SIZE
+        yield MeterEntry(meter, per_s or 1, max(1, (per_s or 1) // 10))
+        for family in FAMILIES:
+            syn = family.match(in_port=port_no, ip_proto=TCP, tcp_flags=_A_SYN)
+            actions = (Ct(zone, onward, nat=Nat()),)
+            yield FlowEntry(Table.TRACK, 12, syn, Purpose.TRACK, actions, meter_id=meter, counts=("syn", str(port_no)))
 
 
 def _known_connections(family: Family) -> Iterator[FlowEntry]:
@@ -86,7 +100,7 @@ def _from_hosts(family: Family) -> Iterator[FlowEntry]:
     yield FlowEntry(
         Table.FIREWALL,
         80,
-        match(**here, ip_proto=TCP, ct_state=new, tcp_flags=_A_SYN),
+        match(**here, ip_proto=TCP, ct_state=new, tcp_flags=_BEGINS),
         Purpose.FIREWALL,
         goto=Table.BALANCE,
     )

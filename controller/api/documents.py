@@ -75,9 +75,10 @@ class VipDocument(Vip):
 
 
 class RuleDocument(Rule):
-    """A firewall rule and how many packets it matched."""
+    """A firewall rule and how many packets and bytes it matched."""
 
     hits: int
+    bytes: int
 
 
 class DefaultDocument(Answer):
@@ -93,6 +94,7 @@ class PolicyPlan(Answer):
     etag: str
     changes: list[dict[str, Any]]
     flows: list[dict[str, Any]]
+    warnings: list[str]
 
 
 class PolicyOrPlan(RootModel[Policy | PolicyPlan]):
@@ -242,11 +244,15 @@ class Incident(Answer):
 
 
 class Quarantined(Answer):
-    """A quarantined client."""
+    """A quarantined client; ``place`` is the port it is kept out at, null: wherever it lives."""
 
     id: str
     client: str
     vip: str | None
+    dst: str | None = None
+    protocol: Literal["tcp", "udp"] | None = None
+    dst_port: int | None = None
+    place: str | None = None
     action: Literal["drop", "limit", "isolate"]
     ttl_s: int
     reason: str
@@ -254,9 +260,34 @@ class Quarantined(Answer):
 
 
 class FirewallVerdict(Answer):
-    """A logged verdict of the firewall."""
+    """A logged verdict of the firewall; ``suppressed`` verdicts before it were not kept, for there were too many."""
 
+    serial: int
     time: str
+    rule: str
+    action: str
+    dry_run: bool
+    src: str
+    src_port: int | None
+    dst: str
+    dst_port: int | None
+    protocol: str
+    place: str
+    suppressed: int
+
+
+class WouldRefuse(Answer):
+    """Connections of one kind that passed and would not have; ``rule`` is null for the default. Counts are of samples."""
+
+    rule: str | None
+    action: str
+    src: str
+    dst: str
+    protocol: str
+    dst_port: int | None
+    connections: int
+    first: str
+    last: str
 
 
 class AutomationDocument(Answer):

@@ -13,7 +13,7 @@ from controller.api.models import EmptyBody
 from controller.api.problem import RefusedError
 from controller.policy.problems import format_path, show
 
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 8 << 20
 READ_BYTES = MAX_BODY_BYTES + 1
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 

@@ -6,12 +6,12 @@ there. A PATCH names what it changes, so a read-only field in one is refused.
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from controller.api.service import Cause, LoadState
-from controller.policy import AdminState, Automation, FirewallDefault, Member, Policy, Pool, Rule, Vip
+from controller.policy import AdminState, Automation, Firewall, FirewallDefault, Member, Policy, Pool, Rule, Vip
 from controller.policy.problems import show
 from controller.policy.values import (
     HostAddress,
@@ -22,6 +22,7 @@ from controller.policy.values import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    SwitchPort,
     TransportPort,
     Weight,
     wrong,
@@ -131,6 +132,7 @@ class RuleBody(Rule):
     """A firewall rule, as in the policy."""
 
     hits: ReadOnly = None
+    bytes: ReadOnly = None
 
     def rule(self, rule_id: str | None = None) -> Rule:
         """Return the rule without what is read-only, under another id when one is given."""
@@ -152,14 +154,34 @@ class LoadBody(_Request):
 
 
 class QuarantineBody(_Request):
-    """A client (address or prefix) to quarantine, towards one VIP or (without ``vip``) everywhere."""
+    """A client (address or prefix) to quarantine: towards one VIP, for one flow (``dst``, ``protocol``, ``dst_port``), or everywhere.
+
+    With ``place`` it is kept out at that port only, whoever has its address elsewhere.
+    """
 
     client: Prefix
     vip: Name | None = None
+    dst: Prefix | None = None
+    protocol: Literal["tcp", "udp"] | None = None
+    dst_port: TransportPort | None = None
+    place: SwitchPort | None = None
     action: Literal["drop", "limit", "isolate"] = "drop"
     ttl_s: Annotated[StrictInt, Range(1, 2_592_000)] = 300
     reason: Annotated[StrictStr, Field(max_length=200)] = ""
     incident: Annotated[StrictStr, Field(max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        if self.dst_port is not None and self.protocol is None:
+            raise wrong("dst_port needs protocol tcp or udp")
+        if self.vip is not None and self.dst is not None:
+            raise wrong("dst and vip both name a destination; give one of them")
+        narrow = (self.vip, self.dst, self.protocol)
+        if self.action == "isolate" and any(field is not None for field in narrow):
+            raise wrong("action isolate is about everything the client sends; it goes with no vip, dst or protocol")
+        if self.dst is not None and (":" in self.dst) != (":" in self.client):
+            raise wrong(f"client {self.client} and dst {self.dst} are of different address families")
+        return self
 
 
 class LabelBody(_Request):
@@ -253,7 +275,7 @@ class ExplainQuery(_Request):
     src_port: QueryPort | None = None
 
 
-_BODIES_OF_THE_POLICY = (Policy, Automation)
+_BODIES_OF_THE_POLICY = (Policy, Automation, Firewall)
 BY_NAME: dict[str, type[BaseModel]] = {
     model.__name__: model
     for model in (*_BODIES_OF_THE_POLICY, *vars().copy().values())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from controller.policy import Policy
+from controller.policy import Firewall, Policy
 
 JsonObject = dict[str, Any]
 Health = Literal["up", "degraded", "down", "unknown"]
@@ -74,7 +74,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """What an operator wants quarantined: a client (address or prefix), towards one VIP or everywhere."""
+    """What an operator wants quarantined: a client (address or prefix), towards one VIP, for one flow or everywhere."""
 
     client: str
     action: Literal["drop", "limit", "isolate"]
@@ -82,6 +82,10 @@ class QuarantineEntry:
     ttl_s: int = 300
     reason: str = ""
     incident: str | None = None
+    dst: str | None = None
+    protocol: Literal["tcp", "udp"] | None = None
+    dst_port: int | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +198,14 @@ class Service(Protocol):
     def remove_quarantine(self, entry_id: str) -> bool:
         """End a quarantine; False when there is none of that id."""
 
-    def rule_hits(self) -> Mapping[str, int]:
-        """Return packets matched by each firewall rule, by its id."""
+    def rule_hits(self) -> Mapping[str, tuple[int, int]]:
+        """Return (packets, bytes) matched by each firewall rule, by its id."""
+
+    def would_have_refused(self, firewall: Firewall | None) -> Sequence[JsonObject]:
+        """Return what passed in the last hour and would not have, latest first (``documents.WouldRefuse``).
+
+        Had the rules that are tried out acted; or, when it is given, had another firewall been in force.
+        """
 
     def firewall_log(self, limit: int, cursor: str | None) -> Page:
         """Return logged firewall verdicts, newest first (``documents.FirewallVerdict``). Raises ValueError as above."""

@@ -30,9 +30,10 @@ _REVISION_COLUMNS: list[Column] = [
 def check(file: PolicyFile, as_json: Json = False) -> None:
     """Say whether a file is a valid policy.
 
-    Needs no controller.
+    Firewall rules that can never act, or that only their order tells apart, are named as warnings. Needs no controller.
     """
     from controller.policy import PolicyError
+    from controller.rule_review import review
 
     try:
         policy = _read(file)
@@ -42,12 +43,15 @@ def check(file: PolicyFile, as_json: Json = False) -> None:
             print_json({"valid": False, "problems": problems})
             raise typer.Exit(INVALID) from None
         raise _invalid(file, error) from None
+    warnings = [str(finding) for finding in review(policy.firewall.rules)]
     if as_json:
-        print_json({"valid": True, "problems": []})
+        print_json({"valid": True, "problems": [], "warnings": warnings})
     else:
         members = sum(len(pool.members) for pool in policy.pools.values())
         rules = len(policy.firewall.rules)
         print(f"{file}: valid: {len(policy.vips)} VIPs, {len(policy.pools)} pools, {members} members, {rules} rules")
+        for warning in warnings:
+            print(f"warning: {warning}")
 
 
 @commands.command("diff")
@@ -56,14 +60,14 @@ def compare(file: PolicyFile, url: Url = DEFAULT_URL, token: TokenText = None, a
 
     Shows changes of the policy and of the switches' flow rules.
     """
-    plan = Client(url, token).send("PUT", "/v1/policy?dry_run=true", _valid(file).document())
+    plan = Client(url, token).send("PUT", "/v1/policy?dry_run=true", read_valid(file).document())
     print_json(plan) if as_json else _print_plan(plan)
 
 
 @commands.command("apply")
 def apply_file(file: PolicyFile, url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
     """Bring a file into force: all of it, or nothing."""
-    client, document = Client(url, token), _valid(file).document()
+    client, document = Client(url, token), read_valid(file).document()
     changes = client.send("PUT", "/v1/policy?dry_run=true", document)["changes"]
     client.send("PUT", "/v1/policy", document)
     if as_json:
@@ -121,7 +125,8 @@ def _read(file: Path) -> "Policy":
         raise CommandError(f"{file}: {error.strerror}", INVALID) from None
 
 
-def _valid(file: Path) -> "Policy":
+def read_valid(file: Path) -> "Policy":
+    """The policy in a file. Raises CommandError with everything that is wrong with it."""
     from controller.policy import PolicyError
 
     try:
@@ -137,6 +142,8 @@ def _invalid(file: Path, error: Any) -> CommandError:
 
 def _print_plan(plan: dict[str, Any]) -> None:
     _print_changes(plan["changes"])
+    for warning in plan["warnings"]:
+        print(f"warning: {warning}")
     if not plan["changes"]:
         print("the policy in force says the same already")
     if plan["flows"]:

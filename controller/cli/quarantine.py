@@ -12,7 +12,10 @@ from controller.cli.output import field, print_json, print_table
 
 commands = typer.Typer(help="Show and change who is in quarantine.", no_args_is_help=True)
 
-_COLUMNS = [field(name) for name in ("id", "client", "vip", "action", "ttl_s", "reason", "incident")]
+_COLUMNS = [
+    field(name)
+    for name in ("id", "client", "vip", "dst", "protocol", "dst_port", "place", "action", "ttl_s", "reason", "incident")
+]
 
 
 class Action(StrEnum):
@@ -34,6 +37,10 @@ def list_entries(limit: Limit = 1_000, url: Url = DEFAULT_URL, token: TokenText 
 def add(
     client: Annotated[str, typer.Argument(help="Address or prefix.")],
     vip: Annotated[str | None, typer.Option(help="Only towards this VIP.")] = None,
+    dst: Annotated[str | None, typer.Option(help="Only towards this address or prefix.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only tcp or udp.")] = None,
+    port: Annotated[int | None, typer.Option(help="Only to this port.")] = None,
+    place: Annotated[str | None, typer.Option(help="Only at this switch port, dpid:port.")] = None,
     action: Annotated[Action, typer.Option(help="What is done.")] = Action.DROP,
     ttl: Annotated[int, typer.Option("--ttl", min=1, help="Seconds until it ends by itself.")] = 300,
     reason: Annotated[str, typer.Option(help="Why, for those who come after.")] = "",
@@ -42,7 +49,8 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Put a client in quarantine."""
-    body = {"client": client, "vip": vip, "action": action, "ttl_s": ttl, "reason": reason}
+    flow = {"dst": dst, "protocol": protocol, "dst_port": port, "place": place}
+    body = {"client": client, "vip": vip, "action": action, "ttl_s": ttl, "reason": reason, **flow}
     entry = Client(url, token).send("POST", "/v1/quarantine", body)
     print_json(entry) if as_json else print(f"{entry['client']} is in quarantine as {entry['id']}")
 

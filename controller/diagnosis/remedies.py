@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from controller import addresses
 from controller.causes import Cause
 from controller.decisions import Announce, Decision
 from controller.diagnosis.effects import Effects
@@ -156,13 +157,17 @@ class Remedies:
 
     def _put_away(self, incident: Incident, now: float) -> list[Decision]:
         client = incident.subject.id
-        if ":" in client or client in self.protected:
+        address = _address(client)
+        if address is None or client in self.protected:
             incident.note(now, "quarantine", client, "not done: not a client's own address", outcome=Outcome.NOT_DONE)
             return []
+        host = self.services.topology.hosts.get(address)
         try:
+            # At the port it lives at now: nobody who uses this address elsewhere is put away for it.
             entry, decisions = self.quarantine.add(
-                client, "drop", now, reason=incident.cause.value, incident=incident.id
-            )
+                client, self.quarantine.settings.automatic_action, now, reason=incident.cause.value,
+                incident=incident.id, place=f"{host.dpid:016x}:{host.port_no}" if host else None, automatic=True,
+            )  # fmt: skip
         except QuarantineError as error:
             incident.note(now, "quarantine", client, f"not done: {error}", outcome=Outcome.NOT_DONE)
             return []
@@ -254,6 +259,14 @@ class Remedies:
             *decisions,
             Announce("revert", f"incident {incident.id}: undone by the operator", {"incident": incident.id}),
         ]
+
+
+def _address(client: str) -> int | None:
+    """The address of a client; None where an incident only knows the port it is at."""
+    try:
+        return addresses.number(client)
+    except ValueError:
+        return None
 
 
 def _endpoint(link: str) -> Endpoint:

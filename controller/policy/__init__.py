@@ -26,6 +26,7 @@ from controller.policy.model import (
 )
 from controller.policy.parse import parse_policy
 from controller.policy.problems import PolicyError, Problem
+from controller.policy.quarantine import QuarantineSettings
 from controller.policy.values import parse_switch_port
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "PolicyError",
     "Pool",
     "Problem",
+    "QuarantineSettings",
     "Rule",
     "RuleAction",
     "Schedule",

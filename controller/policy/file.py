@@ -14,7 +14,7 @@ from controller.policy.parse import parse_policy
 from controller.policy.problems import Location, PolicyError, Problem
 from controller.policy.yaml_document import YamlRefused, read_yaml
 
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 8 << 20
 
 
 def load_policy_file(path: Path) -> Policy:

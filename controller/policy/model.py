@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from controller.policy import consistency
+from controller.policy.quarantine import QuarantineSettings
 from controller.policy.values import (
     Flag,
     HostAddress,
@@ -32,7 +33,7 @@ from controller.policy.values import (
 )
 
 MAX_MEMBERS = 256
-MAX_RULES = 10_000
+MAX_RULES = 20_000
 MAX_PORT_SPECS = 64
 DAY_S = 86_400
 
@@ -153,6 +154,9 @@ class Schedule(_Frozen):
         return self
 
 
+_LATER_FIELDS = ("inspect", "per_source_pps", "per_source_connections_per_s", "log", "dry_run")
+
+
 class Rule(_Frozen):
     """A firewall rule. Higher ``priority`` first, then the order of the list; an absent field matches anything.
 
@@ -168,6 +172,11 @@ class Rule(_Frozen):
     action: RuleAction
     rate_pps: Annotated[StrictInt, Range(1, 10_000_000)] | None = None
     schedule: Schedule | None = None
+    inspect: Literal["first-packet"] | None = None
+    per_source_pps: Annotated[StrictInt, Range(1, 10_000_000)] | None = None
+    per_source_connections_per_s: Annotated[StrictInt, Range(1, 1_000_000)] | None = None
+    log: Flag = False
+    dry_run: Flag = False
     comment: Annotated[StrictStr, Field(max_length=200)] = ""
 
     @model_validator(mode="after")
@@ -176,6 +185,8 @@ class Rule(_Frozen):
             raise wrong("dst_ports needs protocol tcp or udp")
         if (self.action is RuleAction.LIMIT) != (self.rate_pps is not None):
             raise wrong("rate_pps goes with action limit, and only with it")
+        if self.has_budget and self.action is not RuleAction.ALLOW:
+            raise wrong("per_source_pps and per_source_connections_per_s go with action allow")
         if self.src and self.dst and (":" in self.src) != (":" in self.dst):
             raise wrong(f"src {self.src} and dst {self.dst} are of different address families")
         if not self.id:
@@ -184,8 +195,25 @@ class Rule(_Frozen):
 
     def _content_id(self) -> str:
         fields = Rule.model_fields.keys() - {"id", "comment"}
+        # What came later counts only where it is used: a rule keeps its id over versions.
+        fields -= {name for name in _LATER_FIELDS if getattr(self, name) == Rule.model_fields[name].default}
         content = json.dumps(self.model_dump(mode="json", include=set(fields)), sort_keys=True)
         return "rule-" + hashlib.sha256(content.encode()).hexdigest()[:10]
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether each source has a limit of its own."""
+        return self.per_source_pps is not None or self.per_source_connections_per_s is not None
+
+    @property
+    def inspected(self) -> bool:
+        """Whether the controller judges first packets."""
+        return self.inspect is not None or self.has_budget
+
+    @property
+    def passes(self) -> bool:
+        """Whether it lets through what it matches, all or some of it."""
+        return self.action in (RuleAction.ALLOW, RuleAction.LIMIT)
 
     def port_ranges(self) -> tuple[tuple[int, int], ...]:
         """Return ``dst_ports`` as (first, last) pairs; empty means any port."""
@@ -197,6 +225,10 @@ class Firewall(_Frozen):
 
     default: FirewallDefault = FirewallDefault.ALLOW
     cut_established: Flag = True
+    fail_mode: Literal["open", "closed"] = "open"
+    port_connections_per_s: Annotated[StrictInt, Range(1, 1_000_000)] | None = 10_000
+    verdict_idle_s: Annotated[StrictInt, Range(1, 3600)] = 60
+    observe: Flag = False
     rules: Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)] = ()
 
 
@@ -231,6 +263,7 @@ class Policy(_Frozen):
     firewall: Firewall = Firewall()
     links: Links = Links()
     automation: Automation = Automation()
+    quarantine: QuarantineSettings = QuarantineSettings()
     probe_address: HostAddress | None = None
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 FIELDS = Path(__file__).with_name("policy_fields.yaml")
 MODELS = (
     model.Policy, model.Pool, model.Member, model.HealthCheck, model.Vip, model.Firewall, model.Rule, model.Schedule, model.Links,
-    model.LinkCapacity, model.Automation,
+    model.LinkCapacity, model.Automation, model.QuarantineSettings,
 )  # fmt: skip
 PLAIN_WORDS: dict[object, str] = {
     values.Name: "name", values.HostAddress: "address", values.Prefix: "address or prefix", values.TimeOfDay: "time of day",

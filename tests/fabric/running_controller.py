@@ -76,6 +76,12 @@ class Controller:
         soon("the API answers", self._answers, 20, lambda: self.tail(20))
         return self
 
+    def cpu_s(self) -> float:
+        """Processor time it has used, in seconds (proc(5), fields 14 and 15)."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """kill -9."""
         assert self._process is not None

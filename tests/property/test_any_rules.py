@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from controller import addresses, tracking
 from controller.addresses import family_of
 from controller.decisions import InstallFlow, SetMeter
-from controller.firewall import entries, in_order, is_active, meters, port_masks, shadowed
+from controller.firewall import entries, in_order, meters, port_masks
 from controller.flows import MeterEntry, Purpose
 from controller.pipeline import ACK, EST, FROM_HOST, ICMP, ICMPV6, METER_RATES, NEW, PSH, SYN, TCP, UDP, Table
 from controller.policy import Firewall, Rule, Schedule
+from controller.rule_review import shadowed
+from controller.timetable import is_active
 from topologies.model.headers import Icmp, Tcp, Udp, ip_header
 from topologies.model.packet import CT_TRK, Original, Packet, Tracking
 from topologies.model.switch import FakeSwitch

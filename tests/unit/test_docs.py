@@ -18,6 +18,7 @@ from controller import (
     discovery,
     frames,
     health,
+    inspection_gate,
     mirror,
     paths,
     pipeline,
@@ -219,7 +220,9 @@ vips:
   gone: {address: 10.0.0.102, port: 80, pool: gone}
 firewall:
   default: reject
-  rules: [{src: 10.9.0.0/16, action: drop}]
+  observe: true
+  rules: [{src: 10.9.0.0/16, action: drop}, {src: 10.8.0.0/16, action: allow, inspect: first-packet}]
+quarantine: {remediation: [10.0.0.12]}
 """
 
 
@@ -248,11 +251,16 @@ def planned() -> set[tuple[int, int]]:
         controller.handle(PacketSeen(dpid, Purpose.ARP, {"in_port": 1}, asked), now)
     asked = solicitation(0xFE80 << 112 | 1, 0x020000000001, 0xFE80 << 112 | 2)
     controller.handle(PacketSeen(1, Purpose.ND, {"in_port": 1}, asked), now)
-    controller.quarantine.add("10.0.0.21", "drop", now)
+    for client, action in (("10.0.0.21", "drop"), ("10.0.0.16/28", "limit"), ("10.0.0.0/27", "isolate")):
+        controller.quarantine.add(client, action, now)
     now += 1
     controller.handle(Tick(), now)
     entries = [entry for wanted in controller.wanted.values() for entry in wanted.flows.values()]
-    entries += [*mirror.hold(), *tracking.pick_up(1, controller.services.ways(now), [0x0A000015], 60)]
+    entries += [
+        *mirror.hold(),
+        *inspection_gate.gate(),
+        *tracking.pick_up(1, controller.services.ways(now), [0x0A000015], 60),
+    ]
     found = {(int(entry.table_id), entry.priority) for entry in entries}
     return {
         (table, priority)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from controller.firewall import DEFAULT_PRIORITY, FIRST_METER, entries, meters, shadowed
+from controller.firewall import DEFAULT_PRIORITY, entries, meters, priorities
 from controller.flows import FlowEntry, Punt, Purpose
-from controller.pipeline import ACK, EST, ICMP, ICMPV6, IPV4, IPV6, NEW, SYN, Table
+from controller.pipeline import ACK, EST, ICMP, ICMPV6, IPV4, IPV6, NEW, RST, SYN, Table
 from controller.policy import Firewall
+from controller.rule_review import shadowed
 from controller.tracking import PickUp, admit, end_connections, pick_up
 
 
@@ -20,17 +21,33 @@ def rule(**fields: object) -> dict[str, object]:
 
 def test_without_ports_only_what_begins_a_connection_is_judged() -> None:
     judged = planned(rules=[rule(protocol="tcp", src="0.0.0.0/0")], cut_established=False)
-    assert [entry.match.get("tcp_flags") for entry in judged] == [(SYN, SYN | ACK)]
+    assert [entry.match.get("tcp_flags") for entry in judged] == [(0, ACK | RST)], "SYN, and FIN, Xmas and null probes"
 
 
-def test_with_ports_every_unknown_segment_to_them_is() -> None:
-    judged = planned(rules=[rule(protocol="tcp", dst="10.0.0.9", dst_ports=[22])], cut_established=False)
-    assert [(entry.match.get("tcp_flags"), entry.match.get("tcp_dst")) for entry in judged] == [(None, (22, 0xFFFF))]
+def test_a_segment_of_a_connection_tracked_elsewhere_is_not_judged_by_its_port() -> None:
+    """The server of a connection from another edge answers to a client port; a rule about that port is not about the answer."""
+    judged = planned(rules=[rule(protocol="tcp", dst_ports=["1024-65535"])], cut_established=False)
+    assert {entry.match.get("tcp_flags") for entry in judged} == {(0, ACK | RST)}
+
+
+def test_ports_named_twice_are_matched_once() -> None:
+    judged = planned(
+        rules=[rule(protocol="udp", dst="10.0.0.0/8", dst_ports=["80-90", 85, "91-95", "80-90"])], cut_established=False
+    )
+    assert [entry.match.get("udp_dst") for entry in judged] == [(80, 0xFFF0)]
+
+
+def test_an_allowed_port_is_shielded_from_a_later_drop_for_probes_too() -> None:
+    allow = rule(action="allow", protocol="tcp", dst="10.0.0.9", dst_ports=[80], priority=9)
+    first, probe = list(planned(rules=[allow, rule()], cut_established=False))[:2]
+    assert (first.match.get("tcp_flags"), first.goto) == ((SYN, SYN | ACK | RST), Table.BALANCE)
+    assert (probe.match.get("tcp_flags"), probe.goto) == ((0, SYN | ACK | RST), Table.ROUTE)
 
 
 def test_what_is_allowed_goes_on_as_if_there_were_no_rules() -> None:
-    for entry in planned(rules=[rule(action="allow", protocol="tcp", dst_ports=[80])], cut_established=False):
-        assert (entry.goto, entry.actions, entry.match.get("tcp_flags")) == (Table.BALANCE, (), (SYN, SYN | ACK))
+    judged = planned(rules=[rule(action="allow", protocol="tcp", dst_ports=[80])], cut_established=False)
+    begun = [entry for entry in judged if entry.goto == Table.BALANCE]
+    assert [(entry.actions, entry.match.get("tcp_flags")) for entry in begun] == [((), (SYN, SYN | ACK | RST))] * 2
 
 
 @pytest.mark.parametrize(
@@ -56,7 +73,11 @@ def test_established_connections_are_judged_by_the_direction_they_began_in() -> 
 def test_a_limit_has_a_meter_of_its_own_for_both_directions_of_what_it_is_about() -> None:
     firewall = Firewall.model_validate({"rules": [rule(), rule(action="limit", rate_pps=100, protocol="udp")]})
     (meter,) = meters(firewall.rules)
-    assert (meter.meter_id, meter.rate_pps, meter.burst) == (FIRST_METER + 1, 100, 10)
+    assert (meter.meter_id, meter.rate_pps, meter.burst) == (
+        priorities(firewall.rules, {})[firewall.rules[1].id],
+        100,
+        10,
+    )
     limited = [entry for entry in entries(firewall, firewall.rules) if entry.meter_id is not None]
     assert {entry.match.get("ct_state") for entry in limited} == {(NEW, NEW), (EST, EST)}
 

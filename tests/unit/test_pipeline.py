@@ -36,7 +36,7 @@ def test_a_proper_entry_passes() -> None:
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        (entry(Table.TRACK, in_port=1), "does not match in_port"),
+        (entry(Table.FIREWALL, in_port=1), "does not match in_port"),
         (entry(Table.NEIGHBOUR, eth_type=IPV4, ipv4_dst=1), "does not match ipv4_dst"),
         (entry(Table.FIREWALL, ipv4_dst=1), "ipv4_dst needs eth_type"),
         (entry(Table.FIREWALL, eth_type=IPV4, tcp_dst=80), "tcp_dst needs ip_proto"),

@@ -10,6 +10,7 @@ from controller.decisions import (
     InstallFlow,
     RemoveFlow,
     RemoveGroup,
+    RemoveMeter,
     RequestCounters,
     SendPacket,
     SetGroup,
@@ -105,6 +106,8 @@ class FakeSwitch:
                 self._remove_group(decision.group_id)
             case SetMeter():
                 self._set_meter(decision, now)
+            case RemoveMeter():
+                self._remove_meter(decision.meter_id)
             case FlushConnection():
                 self.tracker.flush(decision.zone, decision.connection, now)
             case SendPacket():
@@ -154,6 +157,11 @@ class FakeSwitch:
         if meter.rate_pps <= 0:
             raise OpenFlowError("OFPMMFC_BAD_RATE", f"meter {meter.meter_id}")
         self.meters[meter.meter_id] = Meter(meter, now)
+
+    def _remove_meter(self, meter_id: int) -> None:
+        self.meters.pop(meter_id, None)
+        for table in self.tables.values():
+            table.remove(lambda entry: entry.meter_id == meter_id)
 
     def _send(self, decision: SendPacket, now: float) -> list[Effect]:
         if decision.in_port > LAST_PORT and decision.in_port not in {OFPP_CONTROLLER, OFPP_LOCAL, OFPP_ANY}:

@@ -13,6 +13,7 @@ from controller.api.resources.subject import subject
 from controller.api.service import JsonObject
 from controller.api.times import rfc3339
 from controller.policy import Policy, diff, etag
+from controller.rule_review import review
 
 api = subject("policy")
 
@@ -40,6 +41,7 @@ def _plan(policy: Policy) -> Response:
         "etag": etag(policy),
         "changes": [change.document() for change in diff(service.policy(), policy)],
         "flows": list(service.plan_policy(policy)),
+        "warnings": [str(finding) for finding in review(policy.firewall.rules)],
     }
     return jsonify(plan)
 

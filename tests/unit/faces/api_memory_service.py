@@ -17,7 +17,7 @@ from controller.api.service import (
     StreamEvent,
 )
 from controller.api.stream import EventRing
-from controller.policy import Policy, PolicyError, Problem
+from controller.policy import Firewall, Policy, PolicyError, Problem
 
 
 class MemoryService:
@@ -122,11 +122,28 @@ class MemoryService:
     def remove_quarantine(self, entry_id: str) -> bool:
         return self.entries.pop(entry_id, None) is not None
 
-    def rule_hits(self) -> Mapping[str, int]:
-        return self.hits
+    def rule_hits(self) -> Mapping[str, tuple[int, int]]:
+        return {name: (hits, 60 * hits) for name, hits in self.hits.items()}
+
+    def would_have_refused(self, firewall: Firewall | None) -> Sequence[JsonObject]:
+        seen = {"src": "10.0.0.1", "dst": "10.0.0.2", "protocol": "tcp", "dst_port": 80, "connections": 3}
+        times = {"first": "2026-01-01T00:00:00.000Z", "last": "2026-01-01T00:01:00.000Z"}
+        rules = (firewall or self.policy().firewall).rules
+        return [
+            {"rule": rule.id, "action": rule.action.value, **seen, **times} for rule in rules if rule.action == "drop"
+        ]
 
     def firewall_log(self, limit: int, cursor: str | None) -> Page:
-        return Page([{"time": "2026-01-01T00:00:00.000Z"}][: limit - int(cursor or 0)])
+        packet = {"src": "10.0.0.1", "src_port": 40000, "dst": "10.0.0.2", "dst_port": 80, "protocol": "tcp"}
+        line = {
+            "serial": 1,
+            "time": "2026-01-01T00:00:00.000Z",
+            "rule": "r",
+            "action": "drop",
+            "dry_run": False,
+            **packet,
+        }
+        return Page([{**line, "place": "0000000000000001:1", "suppressed": 0}][: limit - int(cursor or 0)])
 
     def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
         return self.ring.follow(last_event_id, lambda _seconds: None)

@@ -88,6 +88,6 @@ def test_body_that_got_lost_is_not_an_empty_policy(port: int) -> None:
 
 def test_large_chunked_body_is_refused(port: int) -> None:
     answer = exchange(
-        port, put("Transfer-Encoding: chunked\r\nConnection: close", chunked(b" " * 2_000_000)), b"detail"
+        port, put("Transfer-Encoding: chunked\r\nConnection: close", chunked(b" " * 9_000_000)), b"detail"
     )
     assert answer.startswith(b"HTTP/1.1 413")

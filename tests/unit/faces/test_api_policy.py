@@ -42,6 +42,7 @@ def test_dry_run_tells_and_changes_nothing(client: FlaskClient, service: MemoryS
         "etag": etag(parse_policy(changed)),
         "changes": [{"path": "pools.web.members[web-1].weight", "old": 100, "new": 7}],
         "flows": [{"operation": "add", "table_id": 4}],
+        "warnings": [],
     }
     assert service.applied == []
     assert store.current_policy() is None

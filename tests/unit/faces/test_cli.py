@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from api_examples import NOW, policy
 from api_memory_service import MemoryService
 from werkzeug.serving import make_server
@@ -95,7 +96,24 @@ def test_only_commands_that_exist_are_offered(cli: Cli) -> None:
 
 def test_valid_file(cli: Cli, file: Path) -> None:
     assert cli("policy", "check", file) == (0, f"{file}: valid: 0 VIPs, 1 pools, 1 members, 0 rules\n", "")
-    assert as_json(cli("policy", "check", file, "--json")) == {"valid": True, "problems": []}
+    assert as_json(cli("policy", "check", file, "--json")) == {"valid": True, "problems": [], "warnings": []}
+
+
+def test_rules_that_cannot_act_or_contradict_each_other_are_named_and_valid(cli: Cli, tmp_path: Path) -> None:
+    rules = [
+        {"id": "wide", "action": "drop", "src": "10.0.0.0/8"},
+        {"id": "never", "action": "allow", "src": "10.0.1.0/24"},
+        {"id": "across", "action": "allow", "dst": "10.0.2.0/24"},
+    ]
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "firewall": {"rules": rules}}))
+    status, out, _ = cli("policy", "check", path)
+    assert status == 0
+    assert out.splitlines()[1:] == [
+        "warning: firewall rule never can never act: wide takes everything it matches",
+        "warning: firewall rules wide and across meet and differ: where both match, wide decides",
+    ]
+    assert len(as_json(cli("policy", "check", path, "--json"))["warnings"]) == 2
 
 
 def test_invalid_file_names_place_and_line(cli: Cli, file: Path) -> None:
@@ -327,6 +345,19 @@ def test_firewall(at: Cli, service: MemoryService) -> None:
     assert at("firewall", "remove", "no-web")[0] == 0
     assert at("firewall", "default", "drop")[1] == "default: drop\n"
     assert as_json(at("firewall", "default", "--json")) == {"default": "drop"}
+
+
+def test_firewall_log_and_trial(at: Cli, service: MemoryService, tmp_path: Path) -> None:
+    assert at("firewall", "add", "allow", "--id", "shop", "--per-source-connections", 20, "--log")[0] == 0
+    rule = service.current.firewall.rules[-1]
+    assert (rule.per_source_connections_per_s, rule.inspected, rule.log) == (20, True, True)
+    assert at("firewall", "add", "drop", "--per-source-pps", 5)[0] == 2
+    assert as_json(at("firewall", "log", "--json"))[0]["rule"] == "r"
+    at("firewall", "add", "drop", "--dry-run", "--id", "trial", "--dst", "10.9.0.0/16")
+    assert [row["rule"] for row in as_json(at("firewall", "dry-run", "--json")) if row["rule"] == "trial"] == ["trial"]
+    other = tmp_path / "other.yaml"
+    other.write_text("version: 1\nfirewall: {rules: [{id: elsewhere, action: drop}]}\n")
+    assert [row["rule"] for row in as_json(at("firewall", "dry-run", other, "--json"))] == ["elsewhere"]
 
 
 def test_tokens(at: Cli, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
