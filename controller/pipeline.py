@@ -178,11 +178,12 @@ class PipelineError(ValueError):
 
 
 def _check_match(entry: FlowEntry, rules: TableRules, match: Match) -> None:
-    for name, value in match.fields:
+    present = dict(match.fields)
+    for name, value in present.items():
         if name not in rules.fields:
             raise PipelineError(f"table {entry.table_id} does not match {name}")
         needed = _NEEDS.get(name)
-        if needed and match.get(needed[0]) not in needed[1]:
+        if needed and present.get(needed[0]) not in needed[1]:
             allowed = " or ".join(f"{value:#x}" for value in needed[1])
             raise PipelineError(f"{name} needs {needed[0]}={allowed}")
         if isinstance(value, tuple) and value[0] & ~value[1]:

@@ -15,7 +15,8 @@ from controller.classifier import prefix_of
 from controller.firewall import in_order, merged
 from controller.policy import Rule
 
-MOST_FINDINGS = 200
+MOST_FINDINGS, MOST_OF_ONE = 200, 3
+"""In all, and of one rule: a wide one may meet thousands."""
 
 
 class Finding(NamedTuple):
@@ -50,15 +51,13 @@ def review(rules: Iterable[Rule]) -> list[Finding]:
     earlier = _Meetings(ordered)
     found: list[Finding] = []
     for place, rule in enumerate(ordered):
-        for other in earlier.before(place):
-            kind = _kind(rule, ordered[other])
-            if kind is not None:
-                found.append(Finding(kind, rule, ordered[other]))
-            if kind == "shadowed" or len(found) == MOST_FINDINGS:
-                break
-        if len(found) == MOST_FINDINGS:
+        kinds = ((_kind(rule, ordered[other]), ordered[other]) for other in earlier.before(place))
+        of_this = [Finding(kind, rule, other) for kind, other in kinds if kind is not None]
+        covered = [finding for finding in of_this if finding.kind == "shadowed"]
+        found += covered[:1] or of_this[:MOST_OF_ONE]
+        if len(found) >= MOST_FINDINGS:
             break
-    return found
+    return found[:MOST_FINDINGS]
 
 
 def _kind(rule: Rule, earlier: Rule) -> Literal["shadowed", "conflict"] | None:
