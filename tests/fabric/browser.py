@@ -117,6 +117,12 @@ class Browser:
         script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
         self.run(script, self.see(selector), value)
 
+    def block(self, *patterns: str) -> None:
+        """Lets no request to these addresses through, nor answers it from the cache; without patterns all pass again."""
+        self._driver.execute_cdp_cmd("Network.enable", {})
+        self._driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": bool(patterns)})
+        self._driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": list(patterns)})
+
     # --- what a reader sees ----------------------------------------------------------------------------------------------------
 
     def all(self, selector: str) -> list[WebElement]:

@@ -9,6 +9,7 @@ from browser import DESKTOP, PHONE, Browser, bring_libraries
 from running_controller import Refused, soon
 from selenium.webdriver.common.keys import Keys
 
+from controller.store import Role, Store
 from topologies.leaf_spine import LeafSpineTopo
 
 pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
@@ -19,6 +20,8 @@ ATTACKS = True
 CLIENT, OTHER_CLIENT = "h1", "h3"
 MEMBERS = ("h2", "h4", "h6")
 VICTIM = "h4"
+DISCONNECTED = ("ERR_CONNECTION", "ERR_INCOMPLETE_CHUNKED", "ERR_EMPTY_RESPONSE", "Failed to fetch")
+"""What a console says when the controller was killed."""
 HOSTILE_REASON = "<img src=x onerror=document.title='owned'>"
 RULES = [
     {"id": "lab-out", "src": "10.0.9.0/24", "action": "drop", "comment": "<b>the lab</b> has its own"},
@@ -278,3 +281,68 @@ def test_the_view_is_remembered(browser: Browser) -> None:
     browser.open()
     browser.see("main[data-view=activity]")
     assert browser.text(".choice [aria-pressed=true]") == "Resets"
+
+
+# --- when something is missing -------------------------------------------------------------------------------------------------
+
+
+def test_a_controller_that_is_gone_is_said_to_be_gone(bed: Bed, browser: Browser) -> None:
+    browser.open("overview", "#map .switch")
+    browser.says(".connection", "live")
+    for switch in bed.fabric.switch_names:
+        bed.fabric.disconnect(switch)
+    bed.controller.kill()
+    browser.says("#lost", "Disconnected, trying again")
+    assert "What is shown is from" in browser.text("#lost")
+    assert browser.all("#map .switch"), "what was known stays to be seen"
+    browser.picture("disconnected", DESKTOP)
+    bed.controller.start()
+    browser.says(".connection", "live", 20)
+    browser.says("main", "No switch is connected")
+    assert "ovs-vsctl set-controller br0 tcp:127.0.0.1:6653" in browser.text("main")
+    browser.picture("no-switch", DESKTOP)
+    bed.call_in()
+    bed.in_order()
+    browser.see("#map .switch", 20)
+    assert not browser.all("#lost")
+    browser.complaints(ignored=DISCONNECTED)
+
+
+def test_a_page_without_its_libraries_says_how_to_get_them(browser: Browser) -> None:
+    browser.block("*/vendor/*")
+    try:
+        browser.open(wait_for="#page")
+        browser.says("#page", "scripts/lib/web/libraries.py")
+    finally:
+        browser.block()
+    browser.complaints(ignored=("ERR_BLOCKED_BY_CLIENT",))
+
+
+def test_with_tokens_the_page_asks_for_one(bed: Bed, browser: Browser) -> None:
+    with Store(bed.controller.state) as store:
+        reader, read_secret = store.tokens.create("reader", Role.READ, 0.0)
+        admin, admin_secret = store.tokens.create("admin", Role.ADMIN, 0.0)
+        try:
+            browser.open("overview", "#access")
+            browser.picture("token", DESKTOP)
+            browser.fill("#token", "rlb_wrong")
+            browser.press(Keys.ENTER)
+            browser.says("#access", "does not know this token")
+            browser.fill("#token", read_secret)
+            browser.press(Keys.ENTER)
+            browser.see("#map .switch")
+            browser.says(".connection", "live")
+            browser.click("#freeze")
+            browser.says(".toasts", "may only read")
+            browser.run("sessionStorage.setItem('token', arguments[0])", admin_secret)
+            browser.click("#freeze")
+            browser.says("#freeze", "Resume")
+            browser.click("#freeze")
+            browser.says("#freeze", "Freeze")
+            assert admin_secret not in browser.run(
+                "return JSON.stringify(localStorage) + location.href + document.cookie"
+            )
+        finally:
+            store.tokens.revoke(reader.id)
+            store.tokens.revoke(admin.id)
+    browser.complaints(ignored=("401", "403"))

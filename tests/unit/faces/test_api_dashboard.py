@@ -40,7 +40,7 @@ def test_parts_are_served_with_their_types(client: FlaskClient, part: Path) -> N
 @pytest.mark.parametrize("script", SCRIPTS, ids=path_of)
 def test_every_module_that_is_imported_is_served(client: FlaskClient, script: Path) -> None:
     imported = re.findall(r"""(?:from|^import) "([^"]+)";""", script.read_text(), re.MULTILINE)
-    assert imported or script.name in ("theme.js", "causes.js", "format.js", "api.js", "state.js")
+    assert imported or script.name in ("first.js", "causes.js", "format.js", "api.js", "state.js")
     for name in imported:
         assert name.startswith("."), "a browser knows no packages"
         assert client.get(path_of((script.parent / name).resolve())).status_code == 200, name

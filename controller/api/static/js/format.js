@@ -54,7 +54,7 @@ export const until = (text, now = Date.now()) => duration((Date.parse(text) - no
 export const shortDpid = (dpid) => dpid.replace(/^0+(?=.)/, "");
 
 /** Every dpid in a text, shortened. */
-export const shortDpids = (text) => String(text ?? "").replace(/\b[0-9a-f]{16}(?=:\d)/g, shortDpid);
+export const shortDpids = (text) => String(text ?? "").replace(/\b[0-9a-f]{16}\b/g, shortDpid);
 
 /** What an incident is about, as `link 3:4 → 12:3`. */
 export function subjectName({ type, id }) {

@@ -1,7 +1,7 @@
 // Small pieces that several views are made of.
 
 import { causeClass, causeName, meaning } from "./causes.js";
-import { number } from "./format.js";
+import { number, shortDpids } from "./format.js";
 import { html, nothing, svg } from "./lit.js";
 
 // A mark says by its shape what its colour says.
@@ -50,6 +50,10 @@ export const choice = (name, options, chosen, choose) => html`
   <div class="choice" role="group" aria-label=${name}>
     ${options.map(([value, text]) => html`<button type="button" aria-pressed=${value === chosen} @click=${() => choose(value)}>${text}</button>`)}
   </div>`;
+
+/** What an event says, in one line. */
+export const eventText = ({ kind, document }) =>
+  (kind === "gap" ? "Events were missed here: the controller was restarted, or there were too many." : shortDpids(document.text ?? kind));
 
 export const totalRate = (perKind) => Object.values(perKind).reduce((sum, rate) => sum + rate, 0);
 

@@ -61,7 +61,7 @@ function legend(present, spans, bin_s, chosen) {
   const count = (cause) => (chosen === null ? d3.sum(spans, (span) => span.counts[cause] || 0) : spans[chosen].counts[cause] || 0);
   return html`
     <p class="legend" aria-live=${chosen === null ? "off" : "polite"}>
-      <span class="when">${chosen === null ? `in all` : `${time(spans[chosen].time)}, ${bin_s} s`}</span>
+      <span class="when">${chosen === null ? (present.length ? "in all" : "") : `${time(spans[chosen].time)}, ${bin_s} s`}</span>
       ${[...present].reverse().map((cause) => html`<span class="cause ${causeClass(cause)}" title=${meaning(cause)}><i aria-hidden="true"></i>${causeName(cause)} <b>${number(count(cause))}</b></span>`)}
     </p>`;
 }

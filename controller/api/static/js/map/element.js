@@ -31,10 +31,10 @@ const FACES = {
     title: plural(clients.length, "host"),
     rows: [["switch", dpid], ["addresses", clients.map((client) => client.host.address).join(", ")]],
   }),
-  station: ({ host, serving, quarantined }) => ({
+  station: ({ host, addresses, serving, quarantined }) => ({
     title: serving.length ? serving.map((member) => `${member.pool}/${member.name}`).join(", ") : `Host ${host.address}`,
     rows: [
-      ["address", host.address], ["MAC", host.mac], ["attached at", `${host.dpid}:${host.port_no}`],
+      [addresses.length > 1 ? "addresses" : "address", addresses.join(", ")], ["MAC", host.mac], ["attached at", `${host.dpid}:${host.port_no}`],
       ["quarantine", quarantined ? html`<a href=${address("protection")}>in quarantine</a>` : null],
       ...serving.flatMap(memberRows),
     ],

@@ -4,7 +4,7 @@
 import { Graph, layout as dagre } from "../../vendor/dagre/dist/dagre.esm.js";
 
 const SWITCH = { width: 76, height: 34 };
-const STATION = { width: 78, height: 74 };
+const stationSize = (aspect) => ({ width: aspect > 1 ? 78 : 74, height: 74 });
 const MARGIN = 22;
 const MOST_STRETCH = 1.7;
 
@@ -20,35 +20,48 @@ export function layout(fabric, aspect) {
 
 function place(fabric, aspect) {
   const depth = depths(fabric);
+  const station = stationSize(aspect);
   const layered = [...depth.values()].some((distance) => distance > 0) || fabric.switches.length === 1;
-  const places = layered ? layers(fabric, depth) : circle(fabric);
-  if (!layered) return { places, box: around(places, fabric) };
+  const places = layered ? layers(fabric, depth, station) : circle(fabric);
+  if (!layered) return { places, box: around(places, fabric, station) };
   inOrder(places, fabric);
-  const { width, height } = around(places, fabric);
+  const { width, height } = around(places, fabric, station);
   const stretch = Math.min(MOST_STRETCH, Math.max(1, (aspect * height) / width));
   for (const at of places.values()) at.x *= stretch;
-  return { places, box: around(places, fabric) };
+  return { places, box: around(places, fabric, station) };
 }
 
-/** Names ascend from left to right, as far as that crosses no more lines: mirrored as a whole, then twins among themselves. */
+/** Names ascend from left to right among twins: what has the same neighbours changes places without crossing a line more. */
 function inOrder(places, fabric) {
-  const edges = fabric.switches.filter((found) => fabric.stations.some((station) => station.dpid === found.id));
-  const rising = edges.map((found) => places.get(found.id).x).reduce((sum, x, at, all) => sum + (at && x > all[at - 1] ? 1 : -1), 0);
-  if (rising < 0) for (const at of places.values()) at.x = -at.x;
+  const own = (found) => fabric.stations.filter((station) => station.dpid === found.id);
   const twins = new Map();
   const note = (key, found) => twins.set(key, [...(twins.get(key) || []), found]);
   for (const station of fabric.stations) note(station.dpid, station);
-  for (const found of fabric.switches) note([places.get(found.id).y, ...peers(found, fabric)].join(), found);
+  // As many stations each, so that none comes to stand on another's.
+  for (const found of fabric.switches) note([places.get(found.id).y, own(found).length, ...peers(found, fabric)].join(), found);
   for (const group of twins.values()) {
-    const columns = group.map((found) => places.get(found.id).x).sort((a, b) => a - b);
-    group.forEach((found, at) => { places.get(found.id).x = columns[at]; });
+    const columns = spread(group, places, fabric) || group.map((found) => places.get(found.id).x).sort((a, b) => a - b);
+    group.forEach((found, at) => {
+      const shift = columns[at] - places.get(found.id).x;
+      for (const { id } of [found, ...(found.kind === "switch" ? own(found) : [])]) places.get(id).x += shift;
+    });
   }
 }
 
-/** Everything a switch is connected to. */
+/** A layer of nothing but twins (the spines of a leaf-spine) takes the whole width; null for other groups. */
+function spread(group, places, fabric) {
+  const height = places.get(group[0].id).y;
+  const layer = fabric.switches.filter((found) => places.get(found.id).y === height);
+  const bare = !fabric.stations.some((station) => station.dpid === group[0].id);
+  if (group.length < 2 || group[0].kind !== "switch" || !bare || layer.length !== group.length) return null;
+  const all = fabric.switches.map((found) => places.get(found.id).x);
+  const [left, right] = [Math.min(...all), Math.max(...all)];
+  return group.map((_, at) => left + ((at + 0.5) * (right - left)) / group.length);
+}
+
+/** The switches that a switch has cables to. */
 function peers(found, fabric) {
-  const cables = fabric.cables.filter(({ a, b }) => a === found.id || b === found.id).map(({ a, b }) => (a === found.id ? b : a));
-  return [...cables, ...fabric.stations.filter((station) => station.dpid === found.id).map((station) => station.id)].sort();
+  return fabric.cables.filter(({ a, b }) => a === found.id || b === found.id).map(({ a, b }) => (a === found.id ? b : a)).sort();
 }
 
 /** How many hops each switch is from the nearest station. */
@@ -71,13 +84,13 @@ function depths(fabric) {
   return depth;
 }
 
-function layers(fabric, depth) {
+function layers(fabric, depth, size) {
   const graph = new Graph({ multigraph: true });
   graph.setGraph({ rankdir: "TB", nodesep: 14, ranksep: 58, edgesep: 8 });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const found of fabric.switches) graph.setNode(found.id, { ...SWITCH });
   for (const station of fabric.stations) {
-    graph.setNode(station.id, { ...STATION });
+    graph.setNode(station.id, { ...size });
     graph.setEdge(station.dpid, station.id, {});
   }
   for (const { a, b, id } of fabric.cables) {
@@ -106,11 +119,11 @@ function circle(fabric) {
 
 const polar = (radius, angle) => ({ x: radius * Math.cos(angle), y: radius * Math.sin(angle) });
 
-function around(places, fabric) {
+function around(places, fabric, size) {
   const stations = new Set(fabric.stations.map((station) => station.id));
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const [id, { x, y }] of places) {
-    const { width, height } = stations.has(id) ? STATION : SWITCH;
+    const { width, height } = stations.has(id) ? size : SWITCH;
     [left, right] = [Math.min(left, x - width / 2), Math.max(right, x + width / 2)];
     [top, bottom] = [Math.min(top, y - height / 2), Math.max(bottom, y + height / 2)];
   }

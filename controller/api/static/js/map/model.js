@@ -14,7 +14,8 @@ export function fabric({ topology, pools, quarantine, open }) {
   })).sort((a, b) => (a.id < b.id ? -1 : 1));
   const known = new Set(switches.map((found) => found.id));
   const members = membersByAddress(pools);
-  const stations = bundled(topology.hosts.filter((host) => known.has(host.dpid)).map((host) => station(host, members, quarantine, accused)));
+  const attached = topology.hosts.filter((host) => known.has(host.dpid));
+  const stations = bundled([...together(attached)].map(([id, hosts]) => station(id, hosts, members, quarantine, accused)));
   const cables = paired(topology.links.filter((link) => known.has(link.src.dpid) && known.has(link.dst.dpid)), accused);
   const seen = new Set(topology.hosts.map((host) => host.address));
   const absent = [...members].filter(([address]) => !seen.has(address)).flatMap(([, list]) => list);
@@ -46,15 +47,28 @@ function membersByAddress(pools) {
   return found;
 }
 
-function station(host, members, quarantine, accused) {
-  const serving = members.get(host.address) || [];
-  const incident = serving.map((member) => accused.get(`member ${member.pool}/${member.name}`)).find(Boolean)
-    || accused.get(`client ${host.address}`) || accused.get(`port ${portName(host)}`) || null;
+/** The API lists addresses; a station is what has one MAC address at one port, IPv4 first. */
+function together(hosts) {
+  const found = new Map();
+  for (const host of [...hosts].sort((a, b) => a.address.includes(":") - b.address.includes(":"))) {
+    const id = `${host.mac} ${portName(host)}`;
+    found.set(id, [...(found.get(id) || []), host]);
+  }
+  return found;
+}
+
+function station(id, hosts, members, quarantine, accused) {
+  const [host] = hosts;
+  const addresses = hosts.map(({ address }) => address);
+  const serving = addresses.flatMap((address) => members.get(address) || []);
+  const about = [...serving.map((member) => `member ${member.pool}/${member.name}`), ...addresses.map((address) => `client ${address}`), `port ${portName(host)}`];
+  const away = new Set(quarantine.map((entry) => entry.client.replace(/\/(32|128)$/, "")));
   return {
-    kind: "station", id: `${host.mac} ${host.address}`, host, dpid: host.dpid, serving, incident,
+    kind: "station", id, host, addresses, dpid: host.dpid, serving,
+    incident: about.map((subject) => accused.get(subject)).find(Boolean) || null,
     label: serving.length ? serving[0].name + (serving.length > 1 ? ` +${serving.length - 1}` : "") : host.address,
     health: HEALTHS.find((health) => serving.some((member) => member.health === health)) || "none",
-    quarantined: quarantine.some((entry) => entry.client.replace(/\/32$/, "") === host.address),
+    quarantined: addresses.some((address) => away.has(address)),
   };
 }
 

@@ -1,8 +1,8 @@
 // What happened: events as they come, sampled resets, and who changed what.
 
-import { moment, shortDpids, time } from "../format.js";
+import { moment, time } from "../format.js";
 import { html, nothing, repeat } from "../lit.js";
-import { card, cause, choice, empty } from "../parts.js";
+import { card, cause, choice, empty, eventText } from "../parts.js";
 import { address, prefer, state } from "../state.js";
 
 const LISTS = [["events", "Events"], ["resets", "Resets"], ["audit", "Audit log"]];
@@ -37,10 +37,10 @@ function events() {
       : empty(state.events.length ? "No event has these words." : "No event since this page was opened.", "Incidents, members, links, quarantines and switches report here as they change.")}`;
 }
 
-function words({ kind, document }) {
-  if (kind === "gap") return "Events were missed here: the controller was restarted, or there were too many. What is shown elsewhere is current.";
+function words(event) {
+  const { kind, document } = event;
   const incident = document.incident ?? (kind === "incident" ? document.id : null);
-  return html`${shortDpids(document.text)}${incident ? html` <a href=${address("incidents", incident)}>${incident}</a>` : nothing}`;
+  return html`${eventText(event)}${incident ? html` <a href=${address("incidents", incident)}>${incident}</a>` : nothing}`;
 }
 
 function resets() {

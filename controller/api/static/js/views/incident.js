@@ -7,8 +7,8 @@ import { html, nothing, svg } from "../lit.js";
 import { bar, cause, empty } from "../parts.js";
 import { address, state } from "../state.js";
 
-/** Evidence beyond this weight (log-likelihood against the mean of the causes) fills its bar. */
-const HEAVY = 4;
+/** The heaviest evidence fills its bar, unless even that is light. */
+const LIGHT = 1;
 
 export function detail(incident) {
   const open = incident.closed === null;
@@ -75,14 +75,15 @@ function posterior(incident) {
 
 function evidence(list) {
   const sorted = [...list].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
+  const heaviest = Math.max(LIGHT, Math.abs(sorted[0].weight));
   return html`<ul class="evidence">${sorted.map((found) => html`
-    <li><span class="balance" title="weight ${found.weight}">${balance(found.weight)}</span>
+    <li><span class="balance" title="weight ${found.weight}">${balance(found.weight, heaviest)}</span>
       <span>${shortDpids(found.text)}</span><span class="num quiet">${found.weight > 0 ? "+" : ""}${found.weight.toFixed(1)}</span></li>`)}</ul>
     <p class="hint">To the right: speaks for ${list.length ? "the cause" : nothing}; to the left: against it.</p>`;
 }
 
-function balance(weight) {
-  const width = 50 * Math.min(1, Math.abs(weight) / HEAVY);
+function balance(weight, heaviest) {
+  const width = 50 * (Math.abs(weight) / heaviest);
   return html`<svg viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label=${weight > 0 ? "for" : "against"}>
     <rect class="bar-track" width="100" height="8"></rect>
     ${svg`<rect class=${weight > 0 ? "for" : "against"} x=${weight > 0 ? 50 : 50 - width} width=${width} height="8"></rect>`}

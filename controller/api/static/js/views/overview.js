@@ -3,7 +3,7 @@
 import { number, plural, shortDpids, since, subjectName, time } from "../format.js";
 import { html, nothing, repeat } from "../lit.js";
 import { map } from "../map/view.js";
-import { card, cause, empty, mark, totalRate } from "../parts.js";
+import { card, cause, empty, eventText, mark, totalRate } from "../parts.js";
 import { address, state } from "../state.js";
 import { timeline } from "../timeline.js";
 import { poolSummary } from "./pools.js";
@@ -16,7 +16,7 @@ export function overview() {
     <h1 class="sr">Overview</h1>
     ${figures(data)}
     <div class="columns">
-      <div class="wide-column">${data.topology.switches.length ? map() : noSwitch()}${timeline()}</div>
+      <div class="wide-column">${data.health.switches ? nothing : noSwitch(data.topology.switches.length)}${data.topology.switches.length ? map() : nothing}${timeline()}</div>
       <div class="side-column">${openIncidents(data.open)}${data.pools.length ? data.pools.map(poolSummary) : noPool()}${latest()}</div>
     </div>`;
 }
@@ -41,7 +41,7 @@ const figure = (name, value, kind, text) => html`
 const openIncidents = (open) => card("Open incidents", open.length
   ? html`<ul class="stack">${open.slice(0, 6).map((incident) => html`<li>${brief(incident)}</li>`)}</ul>
       ${open.length > 6 ? html`<p class="hint"><a href=${address("incidents")}>and ${open.length - 6} more</a></p>` : nothing}`
-  : empty("Nothing is wrong.", "Resets are within what is normal for each member, client and link."), { id: "open" });
+  : empty("Nothing is wrong.", "Resets are within what is normal for each member, client and link."), { id: "open", kind: "urgent" });
 
 function brief(incident) {
   const done = incident.actions.at(-1);
@@ -52,17 +52,19 @@ function brief(incident) {
 }
 
 const latest = () => (state.events.length ? card("Latest events", html`<ol class="brief-log">${repeat(state.events.slice(0, LATEST), (event) => event.id, (event) => html`
-  <li><time>${event.document.time ? time(event.document.time) : ""}</time><span>${shortDpids(event.document.text ?? event.kind)}</span></li>`)}</ol>`,
+  <li><time>${event.document.time ? time(event.document.time) : ""}</time><span>${eventText(event)}</span></li>`)}</ol>`,
 { aside: html`<a href=${address("activity")}>all</a>`, id: "latest" }) : nothing);
 
 const command = (text) => html`<pre tabindex="0"><code>${text}</code></pre>`;
 
-function noSwitch() {
+/** `known`: how many are remembered of before. */
+function noSwitch(known) {
   const host = location.hostname === "localhost" ? "127.0.0.1" : location.hostname;
-  return card("Fabric", empty("No switch is connected yet.", html`The controller waits for OpenFlow 1.3 on port 6653, by default on its loopback only. On a machine with Open vSwitch 3.1 or later:`,
+  const before = known ? "The map is as it was last known: switches that cannot reach the controller go on forwarding. " : "";
+  return card("Switches", empty(known ? "No switch is connected." : "No switch is connected yet.", html`${before}The controller waits for OpenFlow 1.3 on port 6653, by default on its loopback only. On a machine with Open vSwitch 3.1 or later:`,
     html`${command(`ovs-vsctl set bridge br0 protocols=OpenFlow13 fail_mode=secure
 ovs-vsctl set-controller br0 tcp:${host}:6653`)}
-    <p>The bridge's flow entries are replaced by ResetLB's. Is something in the way, <code>resetlb status</code> and the controller's log say what.</p>`), { id: "fabric" });
+    <p>The bridge's flow entries are replaced by ResetLB's. Is something in the way, <code>resetlb status</code> and the controller's log say what.</p>`), { id: "switches", kind: "urgent" });
 }
 
 const noPool = () => card("Pools", empty("The policy has no pool yet.", "A pool has the servers, a VIP the address clients use:", html`${command(`version: 1

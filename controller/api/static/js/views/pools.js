@@ -60,7 +60,7 @@ function row(member, pool) {
     <td data-label="History" class="spark-cell">${spark(state.history.get(id) || [], whole(pool))}</td>
     <td data-label="New/s" class="num">${number(member.connections_per_s)}</td>
     <td data-label="Active" class="num">${number(member.connections_active)}</td>
-    <td data-label="Resets/s" class="num">${number(totalRate(member.resets_per_s))}<small>${kinds(member.resets_per_s)}</small></td>
+    <td data-label="Resets/s" class="num">${number(totalRate(member.resets_per_s))}${totalRate(member.resets_per_s) ? html`<small>${kinds(member.resets_per_s)}</small>` : nothing}</td>
     <td data-label="Handshake" class="num">${ms(member.handshake_ms)}</td>
     <td data-label="Load" class="num">${isNone(member.load) ? "–" : pct(100 * member.load)}</td>
     <td data-label="State"><select aria-label="State of ${id}" .value=${live(member.admin_state)} ?disabled=${state.busy.has(`member ${id}`)}
