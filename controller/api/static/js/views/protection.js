@@ -27,12 +27,14 @@ const entriesTable = (entries) => html`
     <thead><tr><th scope="col">Client</th><th scope="col">Towards</th><th scope="col">Action</th><th scope="col">Ends in</th><th scope="col">Why</th><th scope="col"><span class="sr">Remove</span></th></tr></thead>
     <tbody>${repeat(entries, (entry) => entry.id, (entry) => html`<tr data-client=${entry.client}>
       <th scope="row">${entry.client}</th>
-      <td data-label="Towards">${entry.vip ?? "everything"}</td>
+      <td data-label="Towards">${towards(entry)}</td>
       <td data-label="Action">${entry.action}</td>
       <td data-label="Ends in" class="nowrap">${entry.until ? until(entry.until) : `${number(entry.ttl_s)} s`}</td>
       <td data-label="Why">${entry.reason || "–"}${entry.incident ? html` <a href=${address("incidents", entry.incident)}>${entry.incident}</a>` : nothing}</td>
       <td class="end"><button type="button" class="small" ?disabled=${state.busy.has(`release ${entry.id}`)} @click=${() => release(entry)} aria-label="Remove ${entry.client} from quarantine">Remove</button></td>
     </tr>`)}</tbody></table></div>`;
+
+const towards = ({ vip, dst, protocol, dst_port }) => vip ?? ([dst, protocol, dst_port].filter(Boolean).join(" ") || "everything");
 
 const form = () => html`
   <form class="fields" id="add" @submit=${add}>
