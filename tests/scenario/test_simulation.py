@@ -102,7 +102,7 @@ def test_a_cut_link_changes_the_switches_it_concerns_and_loses_nothing(loaded: R
 
 def test_the_command_prints_figures_and_writes_them_where_they_belong(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "topologies.simulation.command", "--k", "4", "--rate", "500", "--json"]
-    ended = subprocess.run([*argv, "--hosts-per-member", "2"], capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
     (found,) = json.loads(ended.stdout)
     assert found["k"] == 4 and found["switches"] == 20 and found["links"] == 48

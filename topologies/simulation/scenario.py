@@ -190,7 +190,7 @@ class Run:
     def _faults(self) -> Iterator[tuple[str, str, Callable[[], None], Callable[[], None]]]:
         """(what fails, the announcement by which the core shows that it noticed, how it fails, how it is mended)."""
         pool = _per_pool(self.members)
-        one, other, third = self.members[0], self.members[pool], self.members[2 * pool]
+        one, other, third = self.members[0], self.members[pool], self.members[2 * pool % len(self.members)]
         yield "a member's port is closed", "eject", *self._behaves(one, None)
         yield "a member resets what it accepted", "eject", *self._behaves(other, ResetOnAccept())
         yield "a member's machine is dead", "eject", *self._behaves(third, Silent())
