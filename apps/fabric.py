@@ -32,6 +32,7 @@ class Handshake:
         self.datapath = datapath
         self.runtime = runtime
         self.missing: set[int] = set()
+        self.told = False
         self.about = About()
         datapath.send(about.request())
         self.read()
@@ -69,9 +70,12 @@ class Handshake:
     def _tell(self) -> None:
         dpid, datapaths = self.datapath.id, self.runtime.datapaths
         has = frozenset(self.flows), frozenset(self.groups), frozenset(self.meters)
-        if datapaths.get(dpid) is self.datapath:
-            self.runtime.submit(SwitchRead(dpid, *has))
+        if self.told:
+            # Not when the switch has come back on a new connection meanwhile.
+            if datapaths.get(dpid) is self.datapath:
+                self.runtime.submit(SwitchRead(dpid, *has))
             return
+        self.told = True
         # Only now: what the core decides before it knows what the switch has must not reach it.
         datapaths[dpid] = self.datapath
         ports = tuple(_port(port) for port in self.datapath.ports.values() if port.port_no != LOCAL_PORT)

@@ -18,6 +18,8 @@ log = logging.getLogger("resetlb.openflow")
 HANDSHAKE_S = 10.0
 SAID_EVERY_S = 1.0
 """A peer that comes again and again must not fill the log."""
+PEERS_PER_S, PEERS_AT_ONCE = 50.0, 1000.0
+"""Connections taken: a handshake costs about 2 ms of the core that serves the switches which are in already."""
 _REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
@@ -54,11 +56,21 @@ class Gate:
         self._certificates = certificates
         self._dpids = dpids
         self._context: Any = _context(certificates) if certificates else None
+        self._room, self._refilled = PEERS_AT_ONCE, time.monotonic()
         self._silent_until = 0.0
         self._unsaid = 0
 
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether switches must speak TLS."""
+        return self._certificates is not None
+
     def enter(self, sock: Any, address: Any) -> Any:
         """Return the socket to speak OpenFlow on; None when the peer is refused, its socket is closed then."""
+        if not self._has_room():
+            self.refuse(address, "too many connections at once")
+            sock.close()
+            return None
         if self._certificates is None:
             return sock
         try:
@@ -90,6 +102,16 @@ class Gate:
         host, port = address[:2]
         log.warning("switch %s:%s refused: %s%s", host, port, reason, more)
         self._unsaid, self._silent_until = 0, time.monotonic() + SAID_EVERY_S
+
+    def _has_room(self) -> bool:
+        """A token bucket of connections."""
+        now = time.monotonic()
+        self._room = min(PEERS_AT_ONCE, self._room + (now - self._refilled) * PEERS_PER_S)
+        self._refilled = now
+        if self._room < 1.0:
+            return False
+        self._room -= 1.0
+        return True
 
     def _renewed(self, certificates: Certificates) -> ssl.SSLContext:
         """The files read again, so a renewed certificate needs no restart; while they are broken the former stay in use."""

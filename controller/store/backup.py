@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.store.database import FILE_NAME, MIGRATIONS, Database, StoreError, fold_journal
+from controller.store.database import FILE_NAME, MIGRATIONS, Database, StoreError, fold_journal, give_to_owner
 
 PAGES_AT_ONCE = 256
 Progress = Callable[[int, int], None]
@@ -66,11 +66,10 @@ def restore(source: Path, state_dir: Path, *, progress: Progress | None = None) 
     present = state_dir / FILE_NAME
     claim = Database.lock(state_dir)
     try:
-        with _copied(source, present, progress) as (part, made):
+        with _copied(source, present, progress, owner=state_dir) as (part, made):
             fold_journal(present)
             _keep_aside(present)
             part.replace(present)
-        _give_to_owner(state_dir, present, present.with_suffix(".lock"))
     finally:
         os.close(claim)
     return made
@@ -97,11 +96,20 @@ def check(source: Path) -> int:
 
 
 @contextmanager
-def _copied(source: Path, target: Path, progress: Progress | None) -> Iterator[tuple[Path, Copy]]:
-    """Copy a database beside ``target`` and check the copy; the body gives it the name."""
+def _copied(
+    source: Path, target: Path, progress: Progress | None, owner: Path | None = None
+) -> Iterator[tuple[Path, Copy]]:
+    """Copy a database beside ``target`` and check the copy; the body gives it the name.
+
+    Made by root it belongs to whom the directory ``owner`` belongs.
+    """
     part = target.with_name(f"{target.name}.part")
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        if owner is not None:
+            give_to_owner(descriptor, owner)
+        os.close(descriptor)
         _copy(source, part, progress)
         made = _described(part, target)
         _sync(part)
@@ -146,14 +154,6 @@ def _keep_aside(present: Path) -> None:
         journal = present.with_name(present.name + ending)
         if journal.exists():
             journal.replace(aside.with_name(aside.name + ending))
-
-
-def _give_to_owner(state_dir: Path, *files: Path) -> None:
-    """Restored by root, the files are still the service's own."""
-    if os.geteuid() == 0:
-        owner = state_dir.stat()
-        for file in files:
-            os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:

@@ -76,7 +76,9 @@ class Database:
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Token digests are in it: not for others to read, whatever the umask.
-            os.close(os.open(state_dir / FILE_NAME, os.O_CREAT | os.O_RDWR, 0o600))
+            descriptor = os.open(state_dir / FILE_NAME, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+            give_to_owner(descriptor, state_dir)
+            os.close(descriptor)
         except OSError as error:
             raise StoreError(f"cannot use state directory {state_dir}: {error.strerror}") from None
 
@@ -140,9 +142,10 @@ class Database:
         """Return a descriptor that owns the state directory until closed; raises StoreBusyError."""
         lock = (state_dir / FILE_NAME).with_suffix(".lock")
         try:
-            descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StoreError(f"cannot use {lock}: {error.strerror}") from None
+        give_to_owner(descriptor, state_dir)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -172,6 +175,16 @@ class Database:
 
     def _damaged(self, detail: str) -> str:
         return f"{self.path} is damaged ({detail}); restore it from a backup, or move it away to start without history"
+
+
+def give_to_owner(descriptor: int, folder: Path) -> None:
+    """Leave a file that root made to whom the directory belongs: what root does by hand must not lock the service out.
+
+    Only the file itself is given away, never one that the directory's owner has put another name for there.
+    """
+    if os.geteuid() == 0 and os.fstat(descriptor).st_nlink == 1:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def fold_journal(path: Path) -> None:

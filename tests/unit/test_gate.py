@@ -1,6 +1,7 @@
 """Whom the gate lets in, and that nobody fills the log at it. TLS itself: tests/fabric/test_channel.py."""
 
 import logging
+import socket
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,25 @@ def test_files_that_are_no_certificates_are_an_error_that_names_them(tmp_path: P
         Gate(Certificates(text, text, text))
     with pytest.raises(GateError, match=r"--ofp-tls-cert .*none\.pem.*No such file"):
         Gate(Certificates(tmp_path / "none.pem", text, text))
+
+
+def test_who_connects_without_end_is_turned_away_until_there_is_room_again(
+    said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(gate_module.time, "monotonic", lambda: now[0])
+    gate = Gate()
+
+    def taken(count: int) -> int:
+        peers = [socket.socket() for _ in range(count)]
+        inside = [peer for peer in peers if gate.enter(peer, PEER) is peer]
+        assert all(peer.fileno() == -1 for peer in peers if peer not in inside), "closed"
+        for peer in inside:
+            peer.close()
+        return len(inside)
+
+    monkeypatch.setattr(gate_module, "PEERS_AT_ONCE", 20.0)
+    assert taken(50) == 20
+    assert "too many connections at once" in said.text
+    now[0] += 0.2
+    assert taken(50) == round(0.2 * gate_module.PEERS_PER_S)

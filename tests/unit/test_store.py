@@ -256,3 +256,23 @@ def test_start_with_nothing_is_the_empty_policy(store: Store) -> None:
     previous = store.previous_revision()
     assert previous is not None
     assert store.policy_at(previous) == Policy()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_makes_in_a_services_directory_is_the_services(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with Store(tmp_path) as store:
+        store.claim()
+        store.tokens.create("ops", Role.ADMIN, 1.0)
+        made = {path.name: path.stat().st_uid for path in tmp_path.iterdir()}
+    assert set(made.values()) == {12345}
+    assert "resetlb.lock" in made
+
+
+def test_a_link_in_the_place_of_the_state_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / FILE_NAME).symlink_to(tmp_path / "precious")
+    with pytest.raises(StoreError, match="cannot use state directory"):
+        Store(tmp_path / "state")
+    assert (tmp_path / "precious").read_text() == ""
