@@ -7,11 +7,15 @@ import os
 import random
 import secrets
 import signal
-import socket
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
+
+from apps import ports
+
+ALONE_S = 10.0
+"""So long after the start without a switch the log says how to connect one."""
 
 
 def patch_hub(framework: str) -> None:
@@ -134,6 +138,7 @@ def _serve(
     host, port = api_socket.getsockname()[:2]
     log = logging.getLogger("resetlb")
     log.info("switches connect to %s:%d, the API is at http://%s:%d/", *listen, host, port)
+    eventlet.spawn_after(ALONE_S, _say_how_to_connect, runtime, listen, gate)
     stop.wait()
     log.info("ending; flows stay on the switches")
     runtime.close()
@@ -144,6 +149,18 @@ def _serve(
     os._exit(0)
 
 
+def _say_how_to_connect(runtime: Any, listen: tuple[str, int], gate: Any) -> None:
+    """Nobody came: the first thing a new user needs."""
+    if runtime.datapaths:
+        return
+    host, port = listen
+    here = f"{'ssl' if gate.speaks_tls else 'tcp'}:{f'[{host}]' if ':' in host else host}:{port}"
+    logging.getLogger("resetlb").warning(
+        "no switch has connected yet. On the switch: ovs-vsctl set bridge BRIDGE protocols=OpenFlow13 fail_mode=secure"
+        " -- set-controller BRIDGE %s (an address that reaches this machine); resetlb doctor looks why", here,
+    )  # fmt: skip
+
+
 def _once(stop: Any) -> None:
     if not stop.ready():
         stop.send()
@@ -151,11 +168,9 @@ def _once(stop: Any) -> None:
 
 def _check_free(listen: tuple[str, int]) -> None:
     """Say in words that the port is taken: the framework would only log a traceback."""
-    try:
-        with socket.create_server(listen):
-            pass
-    except OSError as error:
-        raise StartError(f"--listen {listen[0]}:{listen[1]}: {error.strerror}") from None
+    refusal = ports.taken("--listen", listen)
+    if refusal is not None:
+        raise StartError(refusal)
 
 
 def _lldp_key(store: Any, values: dict[str, dict[str, Any]]) -> bytes:

@@ -9,6 +9,7 @@ import socket
 import eventlet.wsgi
 
 from apps.openflow import hub
+from apps.ports import refusal
 from controller.api.access import bind_refusal, is_loopback
 from controller.api.app import create_app
 from controller.api.service import Service
@@ -27,10 +28,10 @@ def listening_socket(address: tuple[str, int], *, has_tokens: bool) -> socket.so
     try:
         sock = _passed_in() or socket.create_server(address, backlog=128)
     except OSError as error:
-        raise StartError(f"--api {address[0]}:{address[1]}: {error.strerror}") from None
-    refusal = bind_refusal(str(sock.getsockname()[0]), tokens_exist=has_tokens)
-    if refusal is not None:
-        raise StartError(refusal, status=2)
+        raise StartError(refusal("--api", address, error)) from None
+    exposed = bind_refusal(str(sock.getsockname()[0]), tokens_exist=has_tokens)
+    if exposed is not None:
+        raise StartError(exposed, status=2)
     return sock
 
 

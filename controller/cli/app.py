@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from controller.cli import backup, firewall, offline, policy, quarantine, run, state, token, watch
+from controller.cli import backup, doctor, firewall, offline, policy, quarantine, run, state, token, top
 
 # Their modules read the rest of the line; one that this installation lacks is not offered.
 PASSED_ON = {
@@ -16,7 +16,6 @@ PASSED_ON = {
 app = typer.Typer(
     help="ResetLB: the reset-aware load balancer for OpenFlow fabrics.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # rich alone takes as long to import as everything else here
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -42,7 +41,7 @@ def _options(
 
 app.command("run")(run.run)
 app.command("status")(state.status)
-app.command("top")(watch.top)
+app.command("top")(top.top)
 app.command("incidents")(state.incidents)
 app.command("resets")(state.resets)
 app.command("members")(state.members)
@@ -50,6 +49,7 @@ app.command("links")(state.links)
 app.command("explain")(state.explain)
 app.command("automation")(state.automation)
 app.command("pcap")(offline.pcap)
+app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(policy.commands, name="policy")

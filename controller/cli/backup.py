@@ -64,7 +64,7 @@ def _say(copy: "Copy", as_json: bool, next_step: str) -> None:
         print_json(document)
     else:
         print(
-            f"{copy.path}: {copy.size / 1e3:.0f} kB, {copy.revisions} policy revisions, schema {copy.schema}, checked"
+            f"{copy.path}: {copy.size / 1e3:.0f} kB, policy revisions: {copy.revisions}, schema {copy.schema}, checked"
         )
         print(next_step)
 

@@ -2,8 +2,10 @@
 
 import json
 import urllib.parse
+from collections.abc import Callable
 from functools import cached_property
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import FAILED, INVALID, CommandError
@@ -26,12 +28,12 @@ class Client:
     """One controller's API."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        """Talk to ``url``; raises CommandError when it is no http or https URL."""
+        """Talk to ``url``; raises CommandError when it is no http or https URL, or the token's file cannot be read."""
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise CommandError(f"--url: {url} is not a URL such as http://127.0.0.1:8080", INVALID)
         self._url = url.rstrip("/")
-        self._token = token
+        self._token = token_of(token)
 
     @cached_property
     def _opener(self) -> "OpenerDirector":
@@ -44,6 +46,10 @@ class Client:
         """Return a document; parameters that are None are left out."""
         given = {name: str(value) for name, value in query.items() if value is not None}
         return self._call("GET", path + (f"?{urllib.parse.urlencode(given)}" if given else ""))
+
+    def text(self, path: str) -> str:
+        """Return a document that is no JSON."""
+        return str(self._call("GET", path, parse=str))
 
     def items(self, path: str, limit: int, **query: object) -> list[Any]:
         """Return up to ``limit`` items of a paged list."""
@@ -61,7 +67,7 @@ class Client:
         """Send a change; returns the answer's document, None when there is none."""
         return self._call(method, path, {} if body is None and method != "DELETE" else body)
 
-    def _call(self, method: str, path: str, body: object = None) -> Any:
+    def _call(self, method: str, path: str, body: object = None, parse: Callable[[str], Any] = json.loads) -> Any:
         from urllib.error import HTTPError
         from urllib.request import Request
 
@@ -76,7 +82,7 @@ class Client:
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 raw = answer.read()
-            return json.loads(raw) if raw else None
+            return parse(raw.decode()) if raw else None
         except HTTPError as error:
             raise self._refusal(error) from None
         except json.JSONDecodeError:
@@ -101,3 +107,14 @@ class Client:
             "Start one with: resetlb run --policy FILE\n"
             "or name the one that runs with --url or RESETLB_URL."
         )
+
+
+def token_of(text: str | None) -> str | None:
+    """Return a token that was given, or that stands in the file after an @; raises CommandError."""
+    if text is None or not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise CommandError(f"--token: {text[1:]}: {reason}", INVALID) from None

@@ -11,7 +11,13 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="RESETLB_URL", help="Where the controller's API is.")]
 TokenText = Annotated[
-    str | None, typer.Option("--token", envvar="RESETLB_TOKEN", help="Access token.", show_default=False)
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="RESETLB_TOKEN",
+        help="Access token, or @FILE with the token in it.",
+        show_default=False,
+    ),
 ]
 StateDir = Annotated[Path | None, typer.Option("--state-dir", help="The controller's state directory.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many at most.")]

@@ -8,7 +8,7 @@ import typer
 from controller.cli import FAILED, INVALID, CommandError
 from controller.cli.client import Client
 from controller.cli.options import DEFAULT_URL, Json, Limit, StateDir, TokenText, Url
-from controller.cli.output import Column, cell, console, field, print_json, print_table, table
+from controller.cli.output import Column, cell, field, moment, print_json, print_table
 
 if TYPE_CHECKING:
     from controller.policy import Policy
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="Check, compare and apply policies.", no_args_is_help=True)
 
 PolicyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Policy file; - is the standard input.")]
-_REVISION_COLUMNS: list[Column] = [
+_REVISION_COLUMNS = [
     field("revision"),
-    field("time"),
+    Column("time (UTC)", lambda row: moment(row["time"])),
     field("origin"),
-    ("by", lambda row: row["actor"]),
+    Column("by", lambda row: row["actor"]),
     field("comment"),
-    field("etag"),
+    field("etag", 1),
 ]
 
 
@@ -148,7 +148,7 @@ def _print_plan(plan: dict[str, Any]) -> None:
         print("the policy in force says the same already")
     if plan["flows"]:
         names = list(dict.fromkeys(name for flow in plan["flows"] for name in flow))
-        console().print(table(plan["flows"], [field(name) for name in names], "Flow rules"))
+        print_table(plan["flows"], [field(name) for name in names], title="Flow rules")
 
 
 def _print_changes(changes: list[dict[str, Any]]) -> None:

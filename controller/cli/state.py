@@ -1,6 +1,6 @@
 """Commands that show what the controller sees, and how far it acts by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -8,12 +8,13 @@ import typer
 
 from controller.cli.client import Client
 from controller.cli.options import DEFAULT_URL, Json, Limit, TokenText, Url
-from controller.cli.output import Column, console, endpoint, field, print_json, print_table, table
+from controller.cli.output import Column, endpoint, field, moment, print_json, print_table
 
 NO_SWITCH = (
     "Connect a switch, with Open vSwitch for instance:\n"
-    "  ovs-vsctl set bridge br0 protocols=OpenFlow13\n"
-    "  ovs-vsctl set-controller br0 tcp:127.0.0.1:6653"
+    "  ovs-vsctl set bridge br0 protocols=OpenFlow13 fail_mode=secure\n"
+    "  ovs-vsctl set-controller br0 tcp:127.0.0.1:6653\n"
+    "and if it stays away: resetlb doctor"
 )
 
 
@@ -32,59 +33,66 @@ class Mode(StrEnum):
     FROZEN = "frozen"
 
 
-MEMBER_COLUMNS: list[Column] = [
-    ("member", lambda row: f"{row['pool']}/{row['name']}"),
-    ("address", lambda row: f"{row['address']}:{row['port']}"),
+MEMBER_COLUMNS = [
+    Column("member", lambda row: f"{row['pool']}/{row['name']}"),
+    Column("address", lambda row: f"{row['address']}:{row['port']}", 3),
     field("health"),
-    ("state", lambda row: row["admin_state"]),
-    ("weight", lambda row: f"{row['effective_weight']} of {row['weight']}"),
-    ("ejected until", lambda row: row["ejected_until"]),
-    ("active", lambda row: row["connections_active"]),
-    ("conn/s", lambda row: row["connections_per_s"]),
-    ("resets/s", lambda row: rates(row["resets_per_s"])),
-    ("handshake ms", lambda row: row["handshake_ms"]),
-    field("load"),
+    Column("state", lambda row: row["admin_state"]),
+    Column("weight", lambda row: f"{row['effective_weight']} of {row['weight']}"),
+    Column("ejected until (UTC)", lambda row: moment(row["ejected_until"])),
+    Column("conn/s", lambda row: row["connections_per_s"]),
+    Column("resets/s", lambda row: total(row["resets_per_s"])),
+    Column("of which", lambda row: rates(row["resets_per_s"]), 1),
+    Column("active", lambda row: row["connections_active"], 4),
+    Column("handshake ms", lambda row: row["handshake_ms"], 2),
+    field("load", 5),
 ]
-INCIDENT_COLUMNS: list[Column] = [
+INCIDENT_COLUMNS = [
     field("id"),
-    ("subject", lambda row: f"{row['subject']['type']} {row['subject']['id']}"),
+    Column("subject", lambda row: f"{row['subject']['type']} {row['subject']['id']}"),
     field("cause"),
-    ("confidence", lambda row: f"{row['confidence']:.0%}"),
+    Column("likely", lambda row: f"{row['confidence']:.0%}"),
     field("resets"),
-    field("opened"),
-    field("closed"),
-    ("actions", lambda row: [action["action"] for action in row["actions"]]),
+    Column("opened (UTC)", lambda row: moment(row["opened"]), 2),
+    Column("closed (UTC)", lambda row: moment(row["closed"]) or "open", 3),
+    Column("actions", lambda row: [action["action"] for action in row["actions"]], 1),
 ]
-RESET_COLUMNS: list[Column] = [
-    field("time"),
-    field("vip"),
+RESET_COLUMNS = [
+    Column("time (UTC)", lambda row: moment(row["time"], fraction=True)),
+    field("vip", 2),
     field("client"),
     field("member"),
-    field("sender"),
-    field("stage"),
     field("kind"),
-    field("entry_port"),
-    field("ttl"),
+    field("cause"),
+    field("stage", 1),
+    field("sender", 3),
+    field("entry_port", 1),
+    field("ttl", 4),
 ]
-LINK_COLUMNS: list[Column] = [
-    ("from", lambda row: endpoint(row["src"])),
-    ("to", lambda row: endpoint(row["dst"])),
-    ("capacity Mbit/s", lambda row: row["capacity_bps"] / 1e6),
-    ("used %", lambda row: row.get("utilisation_pct")),
-    ("loss %", lambda row: row.get("loss_pct")),
-    ("delay ms", lambda row: row.get("delay_ms")),
-    ("queue drops", lambda row: row.get("queue_drops")),
+LINK_COLUMNS = [
+    Column("from", lambda row: endpoint(row["src"])),
+    Column("to", lambda row: endpoint(row["dst"])),
+    Column("Mbit/s", lambda row: row["capacity_bps"] / 1e6),
+    Column("used %", lambda row: row.get("utilisation_pct")),
+    Column("loss %", lambda row: row.get("loss_pct")),
+    Column("delay ms", lambda row: row.get("delay_ms")),
+    Column("drops", lambda row: row.get("queue_drops"), 2),
+    Column("congested", lambda row: row.get("congested"), 1),
 ]
 
 
-def rates(per_kind: Mapping[str, float]) -> str:
+def total(per_kind: Mapping[str, float] | None) -> float | None:
+    """Add up reset rates by kind; None when nobody has counted."""
+    return round(sum(per_kind.values()), 2) if per_kind else None
+
+
+def rates(per_kind: Mapping[str, float] | None) -> str | None:
     """Write reset rates by kind, those that are not zero."""
-    return ", ".join(f"{kind} {rate:.3g}" for kind, rate in sorted(per_kind.items()) if rate) or "0"
+    return ", ".join(f"{kind} {rate:.3g}" for kind, rate in sorted((per_kind or {}).items()) if rate) or None
 
 
-def members_of(client: Client) -> list[dict[str, Any]]:
+def members_of(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """List the members of all pools, each with its pool's name."""
-    pools = client.items("/v1/pools", limit=100_000)
     return [{"pool": pool["name"], **member} for pool in pools for member in pool["members"]]
 
 
@@ -95,7 +103,7 @@ def status(url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = Fals
         "health": client.get("/v1/health"),
         "automation": client.get("/v1/automation"),
         "vips": client.items("/v1/vips", limit=100_000),
-        "members": members_of(client),
+        "members": members_of(client.items("/v1/pools", limit=100_000)),
         "incidents": client.items("/v1/incidents", limit=100, state="open"),
     }
     if as_json:
@@ -107,16 +115,23 @@ def status(url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = Fals
 def _print_status(document: Mapping[str, Any]) -> None:
     health, automation = document["health"], document["automation"]
     reason = f" ({health['reason']})" if health["reason"] else ""
-    print(f"ResetLB {health['version']}: {health['status']}{reason}, {health['switches']} switches connected")
+    switches = "1 switch connected" if health["switches"] == 1 else f"{health['switches']} switches connected"
+    print(f"ResetLB {health['version']}: {health['status']}{reason}, {switches}")
     print(f"automation: {automation['mode']}, on {automation['enforce_percent']} % of incidents")
     if health["switches"] == 0:
         print(NO_SWITCH)
-    vips: list[Column] = [("vip", lambda row: row["name"]), ("address", lambda row: f"{row['address']}:{row['port']}"),
-                          field("pool")]  # fmt: skip
-    print_table(document["vips"], vips, "no VIP: the policy has none yet")
-    if document["members"]:
-        console().print(table(document["members"], MEMBER_COLUMNS))
-    print_table(document["incidents"], INCIDENT_COLUMNS, "no open incident")
+    address = Column("address", lambda row: f"{row['address']}:{row['port']}")
+    for rows, columns, empty in (
+        (
+            document["vips"],
+            [Column("vip", lambda row: row["name"]), address, field("pool")],
+            "no VIP: the policy has none yet",
+        ),
+        (document["members"], MEMBER_COLUMNS, "no member: the policy has none yet"),
+        (document["incidents"], INCIDENT_COLUMNS, "no open incident"),
+    ):
+        print()
+        print_table(rows, columns, empty)
 
 
 def members(
@@ -128,7 +143,7 @@ def members(
     """Show members: health, weight, resets."""
     client = Client(url, token)
     if pool is None:
-        rows = members_of(client)
+        rows = members_of(client.items("/v1/pools", limit=100_000))
     else:
         rows = [
             {"pool": pool, **member} for member in client.items(f"/v1/pools/{_segment(pool)}/members", limit=100_000)
@@ -182,12 +197,14 @@ def incidents(
 
 
 def _print_incident(incident: Mapping[str, Any]) -> None:
-    out = console()
-    out.print(table([incident], INCIDENT_COLUMNS))
+    print_table([incident], INCIDENT_COLUMNS)
     likely = sorted(incident["posterior"].items(), key=lambda item: -item[1])
-    out.print("causes: " + ", ".join(f"{cause} {share:.0%}" for cause, share in likely), markup=False)
-    out.print(table(incident["evidence"], [field("name"), field("value"), field("weight"), field("text")], "Evidence"))
-    out.print(table(incident["actions"], [field("time"), field("action"), field("target"), field("result")], "Actions"))
+    print("\ncauses: " + ", ".join(f"{cause} {share:.0%}" for cause, share in likely) + "\n")
+    evidence = [field("text"), Column("speaks for it", lambda row: row["weight"]), field("name", 1), field("value", 1)]
+    print_table(incident["evidence"], evidence, "no evidence", "Evidence")
+    print()
+    actions = [Column("time (UTC)", lambda row: moment(row["time"])), field("action"), field("target"), field("result")]
+    print_table(incident["actions"], actions, "nothing was done", "Actions")
 
 
 def explain(

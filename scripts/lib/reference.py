@@ -139,7 +139,14 @@ def cli_page() -> str:
         "Written by `scripts/reference` from the commands themselves; `resetlb COMMAND --help` says the same. Every command that answers",
         "with data takes `--json`. Exit status: 0 done, 1 failed, 2 usage or invalid input.",
         "",
-        "`--url` and `--token` may stand in `RESETLB_URL` and `RESETLB_TOKEN` instead. Tables have colours on a terminal only.",
+        "`--url` and `--token` may stand in `RESETLB_URL` and `RESETLB_TOKEN` instead. A token that begins with `@` names a file, so",
+        "that it is in no list of processes: `RESETLB_TOKEN=@/run/credentials/…`. An API with TLS of an authority of your own:",
+        "`SSL_CERT_FILE=ca.pem`.",
+        "",
+        "Tables have colours on a terminal only. On one that is too narrow the columns that matter least are left out, and named below.",
+        "",
+        "`resetlb --install-completion` has bash, zsh or fish complete commands and options from the next shell on;",
+        "`resetlb --show-completion` prints what it would install.",
     ]
     for words, command in commands(root, "resetlb"):
         if words.split()[-1] in PASSED_ON:

@@ -203,6 +203,24 @@ def test_numbers_are_the_codes(page: str, words: str, value: float) -> None:
     assert words.format(value) in (DOCS / page).read_text()
 
 
+def test_every_kind_of_log_line_is_explained() -> None:
+    said = {
+        kind
+        for path in (ROOT / "controller").rglob("*.py")
+        for kind in re.findall(r'Announce\(\s*"([a-z-]+)"', path.read_text())
+    }
+    section = (DOCS / "operations.md").read_text().partition("## Reading the log")[2].partition("\n## ")[0]
+    explained = {
+        kind
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for kind in re.findall(r"`([a-z-]+)`", line.split("|")[1])
+    }
+    named_by_variable = {"host-learned", "host-moved"}
+    assert len(said) > 12
+    assert said | named_by_variable == explained
+
+
 # --- the pipeline --------------------------------------------------------------------------------------------------------------
 
 KEY = b"k" * 32

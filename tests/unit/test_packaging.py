@@ -108,6 +108,19 @@ def test_the_unit_starts_a_command_that_exists() -> None:
     assert unit["Service"]["StateDirectory"] == Path(options[options.index("--state-dir") + 1]).name
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+def test_the_unit_is_hardened() -> None:
+    argv = [
+        "systemd-analyze",
+        "security",
+        "--offline=true",
+        "--threshold=15",
+        str(ROOT / "scripts/systemd/resetlb.service"),
+    ]
+    rated = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout + rated.stderr
+
+
 # --- installed -----------------------------------------------------------------------------------------------------------------
 
 SYN, ACK, RST = 0x02, 0x10, 0x04

@@ -3,7 +3,9 @@
 import contextlib
 import http.client
 import json
+import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +15,8 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[3]
 START_S, END_S = 30.0, 3.0
@@ -107,3 +111,53 @@ def test_kill_9_at_any_moment_loses_no_acknowledged_change(tmp_path: Path) -> No
         process.communicate()
         assert weight > found
         acknowledged = weight
+
+
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="needs systemd")
+def test_the_api_takes_a_socket_from_systemd(tmp_path: Path) -> None:
+    """systemd-socket-activate(1) listens, starts it at the first connection, and hands the socket over."""
+    port = free_port()
+    resetlb = [str(Path(sys.executable).parent / "resetlb"), "run", "--state-dir", str(tmp_path / "state")]
+    command = [
+        "systemd-socket-activate",
+        f"--listen=127.0.0.1:{port}",
+        *(f"--setenv={name}" for name in ("PYTHONPATH", "PATH")),
+    ]
+    command += [*resetlb, "--listen", f"127.0.0.1:{free_port()}", "--api", "127.0.0.1:1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                assert ask(f"http://127.0.0.1:{port}", "/v1/health")["switches"] == 0
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=END_S)
+    assert f"the API is at http://127.0.0.1:{port}/" in log
+
+
+def test_a_port_that_is_taken_is_named_with_whose_it_is(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for option in ("--listen", "--api"):
+            process, _ = start(tmp_path / "state", option, address)
+            _, log = process.communicate(timeout=START_S)
+            assert process.returncode == 1
+            assert f"{option} {address}: Address already in use, by py" in log
+            assert f"(pid {os.getpid()})" in log
+
+
+def test_who_is_alone_is_told_how_to_connect_a_switch(tmp_path: Path) -> None:
+    process, _ = start(tmp_path / "state")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "no switch has connected yet" in line:
+            assert "set-controller BRIDGE tcp:127.0.0.1:" in line
+            break
+    process.terminate()
+    process.communicate(timeout=END_S)
+    assert process.returncode == 0
