@@ -1,5 +1,6 @@
 """The OpenFlow channel on real Open vSwitch: who is let in, and what follows when a switch refuses what it is sent."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from running_controller import Controller, soon
+from running_controller import RESETLB, ROOT, Controller, soon
 
 from topologies import openvswitch
 from topologies.fabric import Fabric
@@ -84,6 +85,18 @@ def came(controller: Controller, times: int) -> bool:
     return sum(said["state"] == "connected" for said in controller.announced("switch")) == times
 
 
+def doctors_findings() -> dict[str, list[tuple[str, str]]]:
+    """Verdict and text of everything `resetlb doctor` found, by what it looked at."""
+    done = subprocess.run(
+        [*RESETLB, "doctor", "--json"], capture_output=True, text=True, timeout=20, cwd=ROOT, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    found: dict[str, list[tuple[str, str]]] = {}
+    for finding in json.loads(done.stdout)["findings"]:
+        found.setdefault(finding["check"], []).append((finding["verdict"], finding["text"]))
+    return found
+
+
 def refused(controller: Controller, words: str) -> None:
     """Waits until a switch was refused with these words in the log; none has got in."""
     soon(f"the log says {words}", lambda: words in controller.tail(50), 15, controller.tail)
@@ -156,6 +169,18 @@ class TestWithoutTls:
     def test_a_known_one_is_served(self, controller: Controller) -> None:
         with switch(controller, PLAIN, "set", "bridge", SWITCH, "other-config:datapath-id=00000000000000aa"):
             soon("it is in order", lambda: controller.connected() == {"00000000000000aa"}, 20, controller.tail)
+            connected = (
+                "good",
+                f"is connected to {PLAIN}",
+            )  # the database learns of it within 5 s (ovs-vswitchd.conf.db(5))
+            soon("Open vSwitch says so", lambda: connected in doctors_findings()[f"bridge {SWITCH}"], 15)
+            found = doctors_findings()
+            assert any(text.startswith("is Open vSwitch 3.") for _, text in found["switch 00000000000000aa"])
+            assert ("good", "its datapath tracks and translates connections") in found[f"bridge {SWITCH}"]
+            openvswitch.vsctl("set", "bridge", SWITCH, "fail_mode=standalone", "protocols=OpenFlow10")
+            words = [text for verdict, text in doctors_findings()[f"bridge {SWITCH}"] if verdict == "wrong"]
+            assert "speaks OpenFlow10" in words
+            assert "becomes a plain switch when the controller is away" in words
 
 
 class TestASwitchThatRefuses:
