@@ -511,4 +511,5 @@ def _installed(said: SwitchConnected | SwitchRead) -> Installed:
 
 def _is_plain(segment: Segment) -> bool:
     """Whether neither address is an IPv4 one in disguise: what is known of that host would be held against it."""
-    return addresses.read(segment.src) is not None and addresses.read(segment.dst) is not None
+    is_ipv4 = segment.ip_id is not None
+    return is_ipv4 or (addresses.read(segment.src) is not None and addresses.read(segment.dst) is not None)
