@@ -141,11 +141,17 @@ def test_no_host_is_a_router(bed: Bed) -> None:
         for body in (advertisement, redirect):
             packet = icmpv6(body, source, packed(bed.address(CLIENT)), 255)
             port.send(ethernet(client_mac, mac, ETH_IPV6, packet))
-        assert answered(bed, ATTACKER, bed.address(CLIENT)), "what came after them has arrived"
-        kinds = {
-            frame[54] for way, frame in seen.look() if way == "in" and frame[12:14] == b"\x86\xdd" and frame[20] == 58
-        }
-    assert 128 in kinds and not kinds & {134, 137}
+        assert answered(bed, ATTACKER, bed.address(CLIENT))
+
+        def kinds() -> set[int]:
+            return {
+                frame[54]
+                for way, frame in seen.look()
+                if way == "in" and frame[12:14] == b"\x86\xdd" and frame[20] == 58
+            }
+
+        soon("what came after them has arrived", lambda: 128 in kinds(), 3, kinds)
+        assert not kinds() & {134, 137}
 
 
 # --- the balancer --------------------------------------------------------------------------------------------------------------
@@ -271,9 +277,11 @@ def translated(bed: Bed) -> Iterator[tuple[bytes, str]]:
     """A packet of a connection by the VIP as its member got it, and who that is."""
     bed.apply(one_vip(pool(bed, "h5"), address=bed.vip))
     with bed.frames("h5") as port, bed.keep(CLIENT, 1, interval_s=0.05):
-        port.expect("a request", lambda segment: segment.dst_port == MEMBER_PORT and segment.payload_bytes > 0)
-        arrived = [frame for way, frame in port.look() if way == "in" and frame[12:14] == b"\x86\xdd"]
-        yield next(frame for frame in reversed(arrived) if b"GET /" in frame), "h5"
+        # Not one of the controller's own requests, which come from the VIP.
+        client = packed(bed.address(CLIENT)).to_bytes(16)
+        port.expect("a request", lambda segment: segment.src == client and segment.payload_bytes > 0)
+        asked = [frame for way, frame in port.look() if way == "in" and frame[22:38] == client and b"GET /" in frame]
+        yield asked[-1], "h5"
 
 
 def test_packet_too_big_comes_back_translated(bed: Bed, translated: tuple[bytes, str]) -> None:
