@@ -363,7 +363,7 @@ class Core:
         if now >= self._next_count:
             attentive = self.investigation.incidents.open or now < self._attentive_until
             self._next_count = now + (COUNT_OFTEN_S if attentive else COUNT_INTERVAL_S)
-            decisions += [RequestCounters(dpid, table) for dpid in self._edges() for table in self._counted(now)]
+            decisions += [RequestCounters(dpid, table) for table in self._counted(now) for dpid in self._edges()]
             decisions += self._find_members(now)
             decisions += self.firewall.follow_schedules(now)
         return decisions + self.firewall.on_tick(self._edges(), now)
