@@ -11,8 +11,8 @@ from controller.telemetry import LinkState
 from controller.topology import Endpoint
 
 
-def link_document(state: LinkState) -> JsonObject:
-    """One direction of a link for `/v1/links`."""
+def link_document(state: LinkState, weight: int) -> JsonObject:
+    """One direction of a link for `/v1/links`; `weight` is its part (1 to 100) of the share it would have, were it free."""
     assert state.far is not None
     return {
         "src": _reference(state.near),
@@ -22,6 +22,8 @@ def link_document(state: LinkState) -> JsonObject:
         "utilisation_pct": _percent(state.utilisation),
         "loss_pct": _percent(state.loss),
         "delay_ms": _rounded(state.delay_ms, 3),
+        "queue_ms": _rounded(state.queue_ms, 3),
+        "weight": weight,
         "queue_drops": state.drops,
         "queue_drops_per_s": _rounded(state.drops_per_s, 2),
         "congested": state.congested,

@@ -131,7 +131,7 @@ class RunningController:
         """Every direction of every usable link. What nobody measured is null, never 0."""
         now = self.runtime.now()
         states = [self.core.telemetry.link(near, now) for near, _ in self.core.topology.usable_links()]
-        return [link_document(state) for state in states]
+        return [link_document(state, self.core.paths.weight(state.near)) for state in states]
 
     def hosts(self) -> Sequence[JsonObject]:
         """Every station learnt."""

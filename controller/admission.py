@@ -62,6 +62,18 @@ def arriving(zone: int, port_no: int) -> Iterator[FlowEntry]:
         yield FlowEntry(Table.ADMISSION, 31, for_us, Purpose.ADMISSION, from_fabric, goto=Table.TRACK)
 
 
+def sampled(port_no: int, zone: int | None) -> Iterator[FlowEntry]:
+    """A pressed link ends here: some of its packets are shown to the controller. `zone`: the switch's, when it is an edge."""
+    show = Punt(Meter.LINK_SAMPLE, max_len=128)
+    for family in FAMILIES:
+        passing = family.match(in_port=port_no)
+        yield FlowEntry(Table.ADMISSION, 32, passing, Purpose.LINK_SAMPLE, (show,), goto=Table.ROUTE)
+        if zone is not None:
+            for_us = family.match(in_port=port_no, eth_dst=(edge_mac(zone), EDGE_MASK))
+            arrived = (show, SetField("reg0", FROM_FABRIC))
+            yield FlowEntry(Table.ADMISSION, 33, for_us, Purpose.LINK_SAMPLE, arrived, goto=Table.TRACK)
+
+
 def host_port(port_no: int) -> Iterator[FlowEntry]:
     """Packets that no source check accepted: unknown stations are shown to the controller, false resets are evidence."""
     counts = ("injected", str(port_no))

@@ -76,7 +76,7 @@ class Service:
 @lru_cache(maxsize=1 << 18)
 def _pin(zone: int, value: int, address: int, port: int) -> Ct:
     nat = Nat("dst", address, (port, port))
-    return Ct(zone, Table.ROUTE, commit=True, nat=nat, mark=(value, MARK_ALL))
+    return Ct(zone, Table.OPENED, commit=True, nat=nat, mark=(value, MARK_ALL))
 
 
 def pin(zone: int, service: Service, choice: Choice) -> Ct:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from controller import addresses, balance, frames, mirror, related, tracking
+from controller.activity import Activity
+from controller.agents import Agents
+from controller.anticipation import Anticipation
 from controller.counting import Counters
 from controller.decisions import (
     Announce,
@@ -26,6 +31,7 @@ from controller.diagnosis.model import Model
 from controller.diagnosis.remedies import Remedies
 from controller.diagnosis.ways import Ways
 from controller.discovery import SETTLE_S, Discovery
+from controller.elephants import Elephants
 from controller.events import (
     BarrierReplied,
     Event,
@@ -46,10 +52,11 @@ from controller.events import (
 from controller.floods import Floods
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.full_tables import FullTables, is_table_full
+from controller.locality import Shares
 from controller.numbering import Numbering
 from controller.parts import Parts, Planned
 from controller.paths import Paths
-from controller.pipeline import MEMBER_MASK, VIP_BITS, Table
+from controller.pipeline import AGENT_PORT_FIRST, MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
 from controller.policy import AutomationMode, Policy
 from controller.quarantine import Quarantine
@@ -70,7 +77,7 @@ RULES_COUNTED_PER_S = 4000.0
 """Of each switch, on average: reading the counters must leave time for resets."""
 ATTENTIVE_S = 60.0
 """For so long after a switch connected, and while there is an incident, counters are asked for often."""
-COUNTED_TABLES = (Table.ADMISSION, Table.TRACK, Table.FIREWALL, Table.RESETS, Table.BALANCE)
+COUNTED_TABLES = (Table.ADMISSION, Table.TRACK, Table.FIREWALL, Table.RESETS, Table.BALANCE, Table.COUNT)
 GRACE_S = 60
 """How long a switch that came back empty picks up connections it no longer knows."""
 REPLAN_SPACING_S, SMALL_FABRIC = 1e-3, 16
@@ -99,11 +106,16 @@ class Core:
         self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
         self.investigation.connection_total = lambda vip, member: self.counters.total("handshake", vip, member)
         self.reaction = Reaction(self.investigation, self.resets, rng)
+        self.agents = Agents(self.services, rng)
+        self.activity = Activity(self.services, self.counters)
+        self.anticipation = Anticipation(self.services, self.activity)
         self.quarantine = Quarantine()
         self.firewall = VirtualFirewall(self._answer)
         self.floods = Floods()
         self.full_tables = FullTables(self.firewall.inspector.evict, self.quarantine.evict)
         self.paths = Paths(self.topology)
+        self.elephants = Elephants(self.topology)
+        self.shares = Shares(self.topology, self.services)
         self.remedies = Remedies(
             self.services, self.investigation, self.quarantine, self.paths, self.reaction.eject, self.reaction.readmit
         )
@@ -144,6 +156,8 @@ class Core:
             Purpose.WAITING: self.firewall.on_inspected,
             Purpose.LOGGED: self.firewall.on_logged,
             Purpose.OBSERVED: self.firewall.on_observed,
+            Purpose.SAMPLED: self._on_sampled,
+            Purpose.LINK_SAMPLE: self.elephants.on_packet,
         }
 
     def handle(self, event: Event, now: float) -> list[Decision]:
@@ -153,8 +167,10 @@ class Core:
             self._stale.update(self.installed)
             self._links_changed |= self.discovery.topology_changed
             self.discovery.topology_changed = self.discovery.hosts_changed = False
-        if self.quarantine.changed or self.paths.changed or self.firewall.changed:
-            self.quarantine.changed = self.paths.changed = self.firewall.changed = False
+        for record in self.reaction.recorded:
+            self.activity.on_reset(record)
+        self.reaction.recorded.clear()
+        if self._moved():
             self._replan_at_once()
         return decisions + self._bring_up_to_date(now) + self._what_comes_after()
 
@@ -165,6 +181,9 @@ class Core:
             self._next_count,
             self.reaction.next_deadline(now),
             self.services.next_deadline(now),
+            self.agents.next_deadline(now),
+            self.anticipation.next_deadline(),
+            self.shares.next_deadline(now),
             self.telemetry.next_deadline(now),
             self.investigation.next_deadline(now),
             self.remedies.next_deadline(now),
@@ -188,6 +207,7 @@ class Core:
         values = event.values
         self.zones.restore(values.get("zones", {}))
         self.services.restore(values)
+        self.agents.restore(values.get("agents", {}))
         self.quarantine.restore(*(values.get(name, {}) for name in ("quarantine", "offences", "serials")))
         self.firewall.rulebook.restore(values.get("rule-priorities", {}))
         ended = self.archive.restore(values, now)
@@ -202,6 +222,8 @@ class Core:
         forgotten = self._forget_affinities(self.services.affinities_ended_by(event.policy))
         recorded = self.services.apply(event.policy, now) + self.quarantine.apply(event.policy.quarantine)
         recorded += self.firewall.apply(event.policy.firewall, now)
+        recorded += self.agents.apply()
+        self.activity.keep_only({member.number for member in self.services.pools.members.values()})
         self.discovery.reserve(self.services.reserved)
         self.investigation.apply(event.policy)
         named = Named.by(event.policy)
@@ -285,7 +307,7 @@ class Core:
         return []
 
     def _on_load(self, event: LoadReported, now: float) -> list[Decision]:
-        return self.services.on_load(event, now)
+        return self.agents.on_load(event)
 
     # --- packets ---------------------------------------------------------------------------------------------------------------
 
@@ -299,7 +321,15 @@ class Core:
         segment = read_segment(event.frame)
         if segment is None or not _is_plain(segment):
             return []
+        if event.purpose is Purpose.PROBE and segment.dst_port >= AGENT_PORT_FIRST:
+            return self.agents.on_segment(segment, event.frame, now)
         return self.reaction.on_segment(event, segment, switch.zone, now)
+
+    def _on_sampled(self, event: PacketSeen, now: float) -> list[Decision]:
+        segment = read_segment(event.frame)
+        if segment is not None:
+            self.activity.handshakes.on_packet(event, segment, now)
+        return []
 
     def _on_lldp(self, event: PacketSeen, now: float) -> list[Decision]:
         return self.discovery.on_lldp(event.dpid, event.fields.get("in_port", 0), event.frame, now)
@@ -349,8 +379,15 @@ class Core:
             self.remedies.note_ejection(member, reason, now)
         self.reaction.ejected.clear()
         decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
+        decisions += self.agents.on_tick(now)
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
-        self.paths.on_tick(set(self.telemetry.congested()), now)
+        acting = self.policy.automation.mode is AutomationMode.ENFORCE
+        suspects = self.telemetry.may_be_pressed()
+        decisions += self.anticipation.on_tick(now, acting)
+        decisions += self.shares.on_tick(set(self.telemetry.congested()), now, acting)
+        measured = partial(self.telemetry.link, now=now)
+        decisions += self.paths.on_tick(suspects, measured, now, acting)
+        decisions += self.elephants.on_tick(self.paths.pressed() if acting else set(), measured, now)
         decisions += self.archive.changes(now)
         self.tally.run(now)
         decisions += self.telemetry.on_tick(now) + self.refusals.on_tick(now)
@@ -416,6 +453,7 @@ class Core:
             if event.table_id == Table.FIREWALL:
                 self.octets.take(FlowCounted(event.dpid, event.table_id, event.octets), meaning, now)
             self.investigation.on_counted(now)
+            self.activity.on_counted(now)
             if event.table_id == Table.TRACK:
                 limit = self.policy.firewall.port_connections_per_s
                 return self.floods.on_counted(self.counters, event.dpid, limit, now)
@@ -438,8 +476,19 @@ class Core:
             settle_s=SETTLE_S,
             quarantine=self.quarantine,
             rulebook=self.firewall.preview(policy.firewall, now) if policy else self.firewall.rulebook,
+            shares=replace(self.shares, services=source),
+            sampled=self.elephants.watched,
+            pins=tuple(self.elephants.pins.values()),
             known=self._parts.copy() if policy else self._parts,
         )
+
+    def _moved(self) -> bool:
+        """Whether something that switches' plans follow from has changed since this was last asked."""
+        movers = (self.quarantine, self.paths, self.firewall, self.elephants, self.shares)
+        moved = any(mover.changed for mover in movers)
+        for mover in movers:
+            mover.changed = False
+        return moved
 
     def _replan_at_once(self) -> None:
         self._stale.update(self.installed)

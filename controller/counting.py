@@ -12,8 +12,11 @@ from typing import NamedTuple
 from controller.events import FlowCounted
 
 Counted = tuple[str, ...]
-Source = tuple[int, int]
-"""(dpid, table_id): what one report is about."""
+Source = tuple[int, int, str]
+"""(dpid, table_id, packets or octets): what one report is about."""
+OCTETS = "octets"
+VOLUMES = frozenset({"to-member", "from-member"})
+"""What bytes are counted of; their names begin with `OCTETS`."""
 RATE_WINDOW_S = 5.0
 STALE_S = 15.0
 """What a switch said so long ago is no rate any more."""
@@ -39,11 +42,16 @@ class Counters:
 
     def take(self, event: FlowCounted, meaning: Mapping[int, Counted], now: float) -> None:
         """Add what one table of one switch has counted since it last said."""
-        source = event.dpid, event.table_id
+        self._take((event.dpid, event.table_id, "packets"), event.packets, meaning, now)
+        volumes = {cookie: (OCTETS, *counted) for cookie, counted in meaning.items() if counted[0] in VOLUMES}
+        if volumes:
+            self._take((event.dpid, event.table_id, OCTETS), event.octets, volumes, now)
+
+    def _take(self, source: Source, counts: Mapping[int, int], meaning: Mapping[int, Counted], now: float) -> None:
         last, before = self._last.get(source, {}), self._reported.get(source)
-        self._last[source], self._reported[source], self._now = dict(event.packets), now, now
+        self._last[source], self._reported[source], self._now = dict(counts), now, now
         gained: dict[Counted, int] = {}
-        for cookie, packets in event.packets.items():
+        for cookie, packets in counts.items():
             counted = meaning.get(cookie)
             if counted is not None:
                 known = last.get(cookie, 0)

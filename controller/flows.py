@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     QUARANTINE = 0x07
     LINK_PROBE = 0x08
     ND = 0x09
+    LINK_SAMPLE = 0x0A
     TRACK = 0x10
     FIREWALL = 0x20
     REUSED_PORT = 0x21
@@ -45,6 +46,8 @@ class Purpose(IntEnum):
     RESET = 0x30
     HELD = 0x31
     STAGE = 0x32
+    COUNT = 0x33
+    SAMPLED = 0x34
     BALANCE = 0x40
     UNAVAILABLE = 0x41
     ROUTE = 0x50

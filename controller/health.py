@@ -2,7 +2,7 @@
 
 A probe is evidence nobody else can forge or suppress: it goes straight to the member's port and its answers are taken there,
 before anything is tracked. A TCP probe completes the handshake and lingers, since a server that resets what it accepts looks well to
-a half-open check.
+a half-open check. A member's agent is asked in the same way: it is the one that speaks first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from controller import addresses
 from controller.addresses import is_ipv6
+from controller.agent_check import LINE_CAP
 from controller.decisions import Decision, SendPacket
 from controller.flows import Output
 from controller.frames import Tcp, mss, tcp, vip_mac
@@ -54,6 +55,13 @@ class ProbeResult(NamedTuple):
     started: float = 0.0
 
 
+class AgentQuestion(NamedTuple):
+    """Connecting is the question; one line is the answer (`agent_check.py`)."""
+
+    timeout_s: float
+    type: Literal["agent"] = "agent"
+
+
 class Target(NamedTuple):
     """Whom to probe, where it is attached, and from which address (as integer, of the host's family)."""
 
@@ -66,7 +74,7 @@ class Target(NamedTuple):
 @dataclass(slots=True)
 class _Probe:
     target: Target
-    check: HealthCheck
+    check: HealthCheck | AgentQuestion
     source_port: int
     next_seq: int
     started: float
@@ -74,13 +82,17 @@ class _Probe:
     established: float | None = None
     ttl: int | None = None
     acknowledged: int = 0
+    heard: bytes = b""
 
 
 class Prober:
     """The probes in flight, by (member's address, member's port, own port)."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(
+        self, rng: random.Random, ports: range = range(PROBE_PORT_FIRST, PROBE_PORT_FIRST + PROBE_PORT_COUNT)
+    ) -> None:
         self._rng = rng
+        self._ports = ports
         self._probes: dict[tuple[int, int, int], _Probe] = {}
         self._next_port = 0
 
@@ -88,11 +100,11 @@ class Prober:
         """How many probes of this member are under way."""
         return sum(1 for probe in self._probes.values() if probe.target.member == member)
 
-    def start(self, target: Target, check: HealthCheck, now: float) -> list[Decision]:
+    def start(self, target: Target, check: HealthCheck | AgentQuestion, now: float) -> list[Decision]:
         """Open a connection to the member."""
-        for _ in range(PROBE_PORT_COUNT):
-            self._next_port = (self._next_port + 1) % PROBE_PORT_COUNT
-            source_port = PROBE_PORT_FIRST + self._next_port
+        for _ in self._ports:
+            self._next_port = (self._next_port + 1) % len(self._ports)
+            source_port = self._ports[self._next_port]
             key = target.host.ip, target.port, source_port
             if key not in self._probes:
                 break
@@ -133,13 +145,34 @@ class Prober:
             return self._complete_handshake(probe, segment, now), []
         if not probe.established or not (segment.payload_bytes or segment.flags & FIN):
             return [], []
+        if isinstance(probe.check, AgentQuestion):
+            return self._listen(key, probe, segment, frame, now)
         probe.acknowledged = (segment.seq + segment.payload_bytes + (segment.flags & FIN)) % _SEQUENCES
         outcome, text = self._judge(probe, segment, frame)
+        return [self._send(probe, RST | ACK, probe.next_seq)], [self._finish(key, outcome, now, text)]
+
+    def _listen(
+        self, key: tuple[int, int, int], probe: _Probe, segment: Segment, frame: bytes, now: float
+    ) -> tuple[list[Decision], list[ProbeResult]]:
+        """An agent's words, in whatever pieces they come; what is too long, or lies, costs it its turn."""
+        if segment.seq != probe.acknowledged:
+            return [self._send(probe, ACK, probe.next_seq)], []
+        start = segment.payload_offset
+        probe.heard += frame[start : start + segment.payload_bytes]
+        probe.acknowledged = (segment.seq + segment.payload_bytes + (segment.flags & FIN)) % _SEQUENCES
+        line = probe.heard[:LINE_CAP]
+        whole = b"\n" in line or b"\r" in line
+        if not whole and not segment.flags & FIN and len(probe.heard) <= LINE_CAP:
+            return [self._send(probe, ACK, probe.next_seq)], []
+        outcome = Outcome.SUCCEEDED if whole else Outcome.WRONG_ANSWER
+        text = line.decode("latin-1") if whole else f"no end of a line within {LINE_CAP} bytes"
         return [self._send(probe, RST | ACK, probe.next_seq)], [self._finish(key, outcome, now, text)]
 
     def _complete_handshake(self, probe: _Probe, segment: Segment, now: float) -> list[Decision]:
         probe.established, probe.ttl = now, segment.ttl
         probe.acknowledged = (segment.seq + 1) % _SEQUENCES
+        if isinstance(probe.check, AgentQuestion):
+            return [self._send(probe, ACK, probe.next_seq)]
         if probe.check.type == "tcp":
             probe.deadline = now + LINGER_S
             return [self._send(probe, ACK, probe.next_seq)]
@@ -151,7 +184,7 @@ class Prober:
         return [sent]
 
     def _judge(self, probe: _Probe, segment: Segment, frame: bytes) -> tuple[Outcome, str]:
-        if probe.check.type == "tcp":
+        if not isinstance(probe.check, HealthCheck) or probe.check.type == "tcp":
             return Outcome.SUCCEEDED, ""
         start = frame.find(b"HTTP/1.") if segment.payload_bytes else -1
         status = frame[start + 9 : start + 12].decode("ascii", "replace") if start >= 0 else "no HTTP"

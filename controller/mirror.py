@@ -31,6 +31,8 @@ from controller.pipeline import (
 )  # fmt: skip
 
 _FORWARD, _REPLY = (0, RPL), (RPL, RPL)
+_COUNT = Resubmit(Table.COUNT)
+"""First of all (`volumes.py`): a packet that set a stage bit has no mark any more."""
 HOLD_S = 2
 """How long refusals stay held after the controller fell silent: afterwards they pass as if it were not there."""
 HOLD_RENEWAL_S = 0.5
@@ -54,7 +56,7 @@ def _resets(
     family: Family, zone: int, priority: int, pinned: int | None, names: tuple[str, ...]
 ) -> Iterator[FlowEntry]:
     """The reset entries for one pair, or for all other connections of a family (`pinned` None)."""
-    a_reset, mirror = (RST, RST), (Punt(Meter.MIRROR),)
+    a_reset, mirror = (RST, RST), (_COUNT, Punt(Meter.MIRROR))
     kinds = (
         ("refused", _REPLY, 0),
         ("aborted-by-member", _REPLY, SYN_ACK_SEEN),
@@ -62,7 +64,7 @@ def _resets(
     for kind, direction, stage in kinds:
         mark = _mark(stage, SYN_ACK_SEEN, pinned)
         fields = family.match(ip_proto=TCP, tcp_flags=a_reset, ct_state=direction, ct_mark=mark)
-        actions = () if kind == "refused" else mirror
+        actions = (_COUNT,) if kind == "refused" else mirror
         goto = Table.HOLD if kind == "refused" else Table.ROUTE
         yield FlowEntry(Table.RESETS, priority, fields, Purpose.RESET, actions, goto, counts=("reset", *names, kind))
     pair = {} if pinned is None else {"ct_mark": (pinned, PINNED_MASK)}
@@ -78,15 +80,15 @@ def _resets(
     )
     unseen = _mark(0, SYN_ACK_SEEN, pinned)
     handshake = family.match(ip_proto=TCP, tcp_flags=(SYN | ACK, SYN | ACK | RST), ct_state=_REPLY, ct_mark=unseen)
-    yield FlowEntry(Table.RESETS, priority, handshake, Purpose.STAGE, (_seen(zone, SYN_ACK_SEEN),), Table.ROUTE,
-                    counts=("handshake", *names))  # fmt: skip
+    shown = (_COUNT, Resubmit(Table.SAMPLE), _seen(zone, SYN_ACK_SEEN))
+    yield FlowEntry(Table.RESETS, priority, handshake, Purpose.STAGE, shown, Table.ROUTE, counts=("handshake", *names))
     closing = family.match(ip_proto=TCP, tcp_flags=(FIN, FIN), ct_mark=_mark(0, FIN_SEEN, pinned))
     yield FlowEntry(
         Table.RESETS,
         priority - 2,
         closing,
         Purpose.STAGE,
-        (_seen(zone, FIN_SEEN),),
+        (_COUNT, _seen(zone, FIN_SEEN)),
         Table.ROUTE,
         counts=("closed", *names),
     )
@@ -106,8 +108,8 @@ def watch(zone: int, pairs: Iterable[Pinned]) -> Iterator[FlowEntry]:
         yield from _resets(family, zone, 50, None, ())
         for direction, bit in ((_FORWARD, CLIENT_DATA_SEEN), (_REPLY, MEMBER_DATA_SEEN)):
             data = family.match(ip_proto=TCP, tcp_flags=(PSH, PSH), ct_state=direction, ct_mark=(0, bit))
-            yield FlowEntry(Table.RESETS, 40, data, Purpose.STAGE, (_seen(zone, bit),), Table.ROUTE)
-        yield FlowEntry(Table.RESETS, 0, family.match(), Purpose.RESET, goto=Table.ROUTE)
+            yield FlowEntry(Table.RESETS, 40, data, Purpose.STAGE, (_COUNT, _seen(zone, bit)), Table.ROUTE)
+        yield FlowEntry(Table.RESETS, 0, family.match(), Purpose.RESET, (_COUNT,), goto=Table.ROUTE)
         yield FlowEntry(Table.HOLD, 0, family.match(), Purpose.RESET, (Punt(Meter.MIRROR), Resubmit(Table.ROUTE)))
 
 

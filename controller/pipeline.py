@@ -27,6 +27,9 @@ class Table(IntEnum):
     ADVERTISE = 10
     INSPECT = 11
     OBSERVE = 12
+    OPENED = 13
+    COUNT = 14
+    SAMPLE = 15
 
 
 class Meter(IntEnum):
@@ -43,6 +46,8 @@ class Meter(IntEnum):
     NEW_LINK = 9
     ND = 10
     ICMP_ERROR = 11
+    SAMPLE = 12
+    LINK_SAMPLE = 13
     INSPECT = 20
     LOG = 21
     OBSERVE = 22
@@ -64,6 +69,10 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.INSPECT: (1000, 200),
     Meter.LOG: (200, 100),
     Meter.OBSERVE: (200, 100),
+    # Packets of links that are pressed, while they are.
+    Meter.LINK_SAMPLE: (50, 10),
+    # SYNs and SYN-ACKs of the sample, over all edge switches together.
+    Meter.SAMPLE: (400, 200),
     # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
     Meter.LINK_PROBE: (1000, 500),
 }
@@ -112,9 +121,10 @@ ROUTER_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT, REDIRECT_
 LINK_PROBE_TYPE = 0x88B5
 """IEEE Std 802 Local Experimental Ethertype 1."""
 
-# Ports our own probes come from: 61184 to 61439, above Linux's default ephemeral range (32768 to 60999).
+# Ports our own probes come from: 61184 to 61439, above Linux's default ephemeral range (32768 to 60999). The last ask agents.
 PROBE_PORTS = (0xEF00, 0xFF00)
-PROBE_PORT_FIRST, PROBE_PORT_COUNT = 0xEF00, 0x100
+PROBE_PORT_FIRST, PROBE_PORT_COUNT = 0xEF00, 0xC0
+AGENT_PORT_FIRST, AGENT_PORT_COUNT = 0xEFC0, 0x40
 
 
 def mark(vip: int, member: int, redispatch: bool) -> int:
@@ -156,6 +166,9 @@ RULES: dict[Table, TableRules] = {
     Table.ADVERTISE: TableRules(_ND, frozenset()),
     Table.INSPECT: TableRules(_IP, frozenset()),
     Table.OBSERVE: TableRules(_IP | _CT | {"reg0"}, frozenset()),
+    Table.OPENED: TableRules(frozenset(), frozenset()),
+    Table.COUNT: TableRules(_CT, frozenset()),
+    Table.SAMPLE: TableRules(_IP, frozenset()),
 }
 
 _EITHER_IP = ("eth_type", (IPV4, IPV6))

@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from controller import admission, balance, isolation, mirror, routes, tracking
+from controller import admission, balance, isolation, mirror, routes, tracking, volumes
 from controller.balance import Service
-from controller.flows import FlowEntry, MeterEntry
+from controller.elephants import Pin
+from controller.flows import FlowEntry, GroupEntry, MeterEntry
+from controller.locality import Shares
 from controller.mirror import Pinned
 from controller.parts import Content, Parts, Planned, part_of
 from controller.paths import Paths
-from controller.pipeline import METER_RATES, Table
+from controller.pipeline import METER_RATES, Meter, Table
 from controller.quarantine import Quarantine
 from controller.reconcile import Slot, Wanted
 from controller.rulebook import Rulebook
 from controller.services import Hairpin, Probed
-from controller.topology import Host, Topology
+from controller.topology import Endpoint, Host, Topology
 
 OfMember = TypeVar("OfMember", Probed, Hairpin)
-METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items())
+METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items() if meter is not Meter.SAMPLE)
+"""The sample's is divided among the edge switches (`volumes.py`)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Plan:
     """How long a port that came up is nobody's yet."""
     quarantine: Quarantine
     rulebook: Rulebook
+    shares: Shares
+    sampled: frozenset[Endpoint] = frozenset()
+    """Ports where a link ends whose packets are sampled."""
+    pins: tuple[Pin, ...] = ()
     known: Parts = field(default_factory=Parts)
     """Parts that were computed before."""
 
@@ -56,8 +63,12 @@ class Plan:
         for port_no in self.topology.fabric_ports(dpid):
             slot = "fabric port", port_no
             parts[slot] = self.known.of(slot, admission.fabric_port, port_no, self.vip_addresses)
+            if (dpid, port_no) in self.sampled:
+                zone = self.topology.switches[dpid].zone if settled else None
+                parts["sampled", port_no] = self.known.of(("sampled", dpid, port_no), admission.sampled, port_no, zone)
         for port_no in settled:
             parts["host port", port_no] = self.known.of(("host port", port_no), admission.host_port, port_no)
+        parts |= self._pinned(dpid, ways)
         for edge, way in ways.items():
             parts["way", edge] = routes.towards(way)
         if settled:
@@ -77,8 +88,19 @@ class Plan:
         for service in services:
             number = service.number
             parts["vip", number] = of(("vip", number, dpid), balance.to_vip, zone, service.as_asked_for)
-            parts["group", number] = of(("group", number, dpid), balance.groups, zone, service)
+            parts["group", number] = of(("group", number, dpid), balance.groups, zone, self.shares.at(dpid, service))
         return parts
+
+    def _pinned(self, dpid: int, ways: dict[int, routes.Ways]) -> dict[Slot, Wanted]:
+        """Flows that are too large to be left to a hash."""
+        content: list[FlowEntry | GroupEntry] = []
+        for pin in self.pins:
+            if all(near[0] != dpid for near in pin.path) or pin.target not in ways:
+                continue
+            way, sender = ways[pin.target], self.topology.hosts.get(pin.flow.src)
+            entered = sender.port_no if sender is not None and sender.dpid == dpid else None
+            content += routes.pinned(dpid, way.zone, pin, entered, way.shortest)
+        return {("pinned",): self.known.same(("pinned", dpid), part_of(content))} if content else {}
 
     # --- what parts follow from ------------------------------------------------------------------------------------------------
 
@@ -138,6 +160,7 @@ class Plan:
             ("rules",): self.rulebook.part,
             ("port limits",): of(("port limits", dpid), tracking.port_limits, zone, onward, settled, limit),
             ("watched",): of(("watched", dpid), mirror.watch, zone, self.pairs),
+            ("volumes",): of(("volumes",), volumes.entries, self.pairs, len(self.topology.edges())),
             ("members",): of(("members", dpid), _members, zone, local, probed, hairpins),
             ("balance",): of(("balance", dpid), balance.otherwise, zone, self.vip_addresses),
         }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controller.agent_check import NEVER_SPOKE, Agent
 from controller.health import MemberKey
 from controller.policy import AdminState, OnDown, Policy, Pool
 from controller.policy import Member as MemberPolicy
@@ -16,6 +17,8 @@ from controller.policy import Member as MemberPolicy
 EJECTION_CAP_S = 300.0
 SLOW_START_STEPS = 10
 SMALLEST_SHARE = 0.1
+HEAVIEST = 1000
+"""The largest weight there is, whatever an agent asks for."""
 FORGIVEN_AFTER_S = 60.0
 """A member that stays in for this long has one ejection forgiven."""
 
@@ -60,7 +63,14 @@ class MemberState:
     load: float | None = None
     share: float = 1.0
     """Of its weight: less while it is overloaded."""
-    agent_state: str = "up"
+    ease: float = 1.0
+    """Of its weight: less while it is slower than its peers (`anticipation.py`)."""
+    agent: Agent = NEVER_SPOKE
+    agent_heard: float | None = None
+    agent_trouble: str | None = None
+    """What its agent last said instead of words that are known."""
+    next_agent_check: float = 0.0
+    connections_active: int | None = None
     draining_since: float | None = None
 
     @property
@@ -71,8 +81,14 @@ class MemberState:
     @property
     def accepts_new(self) -> bool:
         """Whether new connections may be given to it, by the operator, its agent and its health."""
-        wanted = self.policy.admin_state is AdminState.ACTIVE and self.agent_state == "up" and self.policy.weight > 0
+        wanted = self.policy.admin_state is AdminState.ACTIVE and self.agent.admits and self.policy.weight > 0
         return wanted and self.ejection is None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many connections as its agent lets it have."""
+        limit, active = self.agent.maxconn, self.connections_active
+        return bool(limit and active is not None and active >= limit)
 
     def slow_start_step(self, now: float, slow_start_s: float) -> int:
         """How many tenths of its weight a returning member has."""
@@ -90,9 +106,8 @@ class MemberState:
         """The weight in force: 0 while it takes nothing new, a growing share of its own after it came back (at least 1)."""
         if not self.accepts_new:
             return 0
-        return max(
-            1, int(self.policy.weight * self.share * self.slow_start_step(now, slow_start_s)) // SLOW_START_STEPS
-        )
+        whole = min(HEAVIEST, self.agent.scaled(self.policy.weight)) * self.share * self.ease
+        return max(1, int(whole * self.slow_start_step(now, slow_start_s)) // SLOW_START_STEPS)
 
 
 @dataclass(slots=True)

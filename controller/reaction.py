@@ -54,6 +54,8 @@ class Reaction:
         self._in_force: dict[int, _Ordered] = {}
         self.ejected: list[tuple[MemberState, str]] = []
         """Members taken out since somebody looked, and why."""
+        self.recorded: list[ResetRecord] = []
+        """Resets seen since somebody looked."""
         self._barriers: Decisions = []
 
     def apply(self, policy: Policy) -> None:
@@ -78,6 +80,7 @@ class Reaction:
         itself = bool(event.fields.get("ct_state", 0) & INV) and self._lives_alone(event, entry)
         record = self.resets.take(event.purpose, event.dpid, event.fields, segment, entry, now, opened, itself)
         self.investigation.add(record, now)
+        self.recorded.append(record)
         against = self._hold_against(record, now)
         if event.purpose is Purpose.HELD:
             return self._redispatch(event, segment, record, zone, now) + against

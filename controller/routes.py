@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from controller.addresses import FAMILIES, family_of
+from controller.elephants import Pin
 from controller.flows import (
     IN_PORT,
     Action,
@@ -39,7 +40,8 @@ from controller.topology import Host
 
 SHORTEST, SHORTEST_OR_BACK = 0x2000_0000, 0x3000_0000
 DETOUR, DETOUR_OR_BACK = 0x4000_0000, 0x5000_0000
-"""Group ids: one of these, the number of the detour from bit 16 on, and the zone of the destination switch."""
+PINNED = 0x6000_0000
+"""Group ids: one of these, the number of the detour (or the port of pinned flows) from bit 16 on, the zone of the destination switch."""
 HAIRPIN_ZONE = 0x8000
 HAIRPIN_PORTS = (1024, 60999)
 
@@ -139,6 +141,27 @@ def _transit(ways: Ways) -> Iterator[FlowEntry]:
         if (way := ways.round(port)) is not None:
             back = ToGroup(_group(DETOUR_OR_BACK, zone, number))
             yield from _onward(edge_mac(zone, number), back, in_port=way[1])
+
+
+def pinned(
+    dpid: int, zone: int, pin: Pin, entered: int | None, ports: Iterable[int]
+) -> Iterator[FlowEntry | GroupEntry]:
+    """A pinned flow at one switch of its way; another of the shortest `ports` while its own is dead.
+
+    `zone` is the destination switch's, `entered` the sender's port where this is its own switch: elsewhere the packet's MAC says that it
+    is on a shortest way, and not on a detour.
+    """
+    port_no = next(port for switch, port in pin.path if switch == dpid)
+    group = _group(PINNED, zone, port_no)
+    others = [port for port in ports if port != port_no]
+    yield GroupEntry(group, "fast-failover", tuple(_bucket(port, (Output(port),)) for port in (port_no, *others)))
+    source, destination = ("tcp_src", "tcp_dst") if pin.flow.protocol == TCP else ("udp_src", "udp_dst")
+    place: dict[str, int] = {"eth_dst": edge_mac(zone)} if entered is None else {"in_port": entered}
+    ports_of_it = {source: pin.flow.src_port, destination: pin.flow.dst_port}
+    family = family_of(pin.flow.src)
+    fields = family.match(ip_proto=pin.flow.protocol, src=pin.flow.src, dst=pin.flow.dst, **ports_of_it, **place)
+    actions = (SetField("eth_dst", edge_mac(zone)), ToGroup(group))
+    yield FlowEntry(Table.ROUTE, 70, fields, Purpose.ROUTE, actions)
 
 
 def remote(zone: int, hosts: Iterable[Host]) -> Iterator[FlowEntry]:

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from controller import addresses
 from controller.addresses import is_ipv6
 from controller.balance import Choice, Service
-from controller.decisions import Announce, Decision, Persist
-from controller.events import LoadReported
+from controller.decisions import Decision, Persist
 from controller.flows import Connection
 from controller.health import MemberKey, Target
 from controller.mirror import Pinned
@@ -184,21 +183,6 @@ class Services:
         self._drains = {}
         return recorded
 
-    def on_load(self, event: LoadReported, now: float) -> list[Decision]:
-        """What a member's agent says: its state gates new connections at once."""
-        member = self.pools.members.get((event.pool, event.member))
-        if member is None:
-            return []
-        changed = member.agent_state != event.state
-        member.load, member.agent_state = event.load, event.state
-        self.pools.touch()
-        text = f"{event.pool}/{event.member} reports {event.state}"
-        return (
-            [Announce("member", text, {"member": f"{event.pool}/{event.member}", "agent": event.state})]
-            if changed
-            else []
-        )
-
     def on_tick(self, now: float) -> list[Decision]:
         """Slow starts that are over; records of weights that changed."""
         for member in self.pools.in_time():
@@ -256,10 +240,14 @@ class Services:
         settings = self.pools.settings[vip.pool]
         panic = self.pools.panicking(vip.pool)
         choices = []
-        for member in self.pools.of(vip.pool):
+        members = list(self.pools.of(vip.pool))
+        with_room = [member for member in members if member.accepts_new and not member.is_full]
+        for member in members:
             weight = member.effective_weight(now, settings.slow_start_s)
-            if panic and member.ejection is not None and not member.ejection.confirmed:
+            if panic and member.ejection is not None and not member.ejection.confirmed and member.agent.admits:
                 weight = member.policy.weight
+            if member.is_full and with_room:
+                weight = 0
             if weight and member.address in self.topology.hosts:
                 choices.append(Choice(member.number, member.address, member.policy.port, weight))
         number = self._vip_numbers.number(self._vip_key(name))[0]
@@ -377,9 +365,11 @@ class Services:
     def _all_probed(self) -> list[Probed]:
         probed = []
         for member in self.pools.members.values():
-            source = self.probe_source(member)
+            source, check = self.probe_source(member), self.pools.settings[member.pool].health_check
             if source is not None:
                 probed.append(Probed(member.address, member.policy.port, source))
+                if check is not None and check.agent_port is not None:
+                    probed.append(Probed(member.address, check.agent_port, source))
         return list(dict.fromkeys(probed))
 
     def target(self, member: MemberState) -> Target | None:

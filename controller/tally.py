@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from controller.counting import Counted, Counters
+from controller.counting import OCTETS, Counted, Counters
 from controller.diagnosis.attribution import Attribution
 from controller.diagnosis.incidents import Incident
 from controller.diagnosis.investigation import Investigation
@@ -21,6 +21,7 @@ from controller.pipeline import SYN_ACK_SEEN
 from controller.policy import Policy
 from controller.resets import ResetRecord, Resets
 from controller.segments import Kind, Sender
+from controller.volumes import ATTEMPT, FROM_MEMBER, TO_MEMBER
 
 SETTLED_S = 2.0
 """The resets that open an incident come before it: causes are read so long after. The switches' counters lag as much."""
@@ -76,6 +77,8 @@ class Named:
             return counted[1] in self.rules
         if counted[0] in ("reset", "handshake", "closed") and len(counted) > 2:
             return counted[1:3] in self.pairs
+        if counted[0] in (ATTEMPT, TO_MEMBER, FROM_MEMBER, OCTETS):
+            return counted[-2:] in self.pairs
         return True
 
 

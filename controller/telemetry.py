@@ -18,6 +18,9 @@ from controller.topology import Endpoint, Topology
 _BUILT_IN_BPS = Links().default_capacity_bps
 BUSY_UTILISATION = 0.5
 SUSPECT_UTILISATION = 0.8
+SLOW_QUEUE_MS = 2.0
+LOWEST_LEARNING = 1e-4
+"""Per look: a delay that only rises is believed to be the usual one after hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class LinkState:
     loss: float | None = None
     loss_at_least: float | None = None
     delay_ms: float | None = None
+    queue_ms: float | None = None
+    """What the delay is above the lowest it has been: what waits in queues."""
     congested: bool = False
     reasons: tuple[str, ...] = ()
     since: float | None = None
@@ -57,6 +62,8 @@ class Telemetry:
         self.prober = Prober(topology, key, self.capacity_bps)
         self._congestion = Congestion()
         self._changed = True
+        self._lowest_ms: dict[Endpoint, float] = {}
+        self._may_be_pressed: set[Endpoint] = set()
         self.apply(Policy())
 
     # --- questions -------------------------------------------------------------------------------------------------------------
@@ -72,6 +79,10 @@ class Telemetry:
     def congested(self) -> list[Endpoint]:
         """The ports that send into congestion (a host's port: in either direction), in order."""
         return self._congestion.congested()
+
+    def may_be_pressed(self) -> set[Endpoint]:
+        """The links that were rather full, slow or lossy when last heard of, by the port that sends."""
+        return self._may_be_pressed
 
     def suspect(self, near: Endpoint, now: float) -> None:
         """Look closely at this direction for a while: something else speaks against it."""
@@ -132,6 +143,8 @@ class Telemetry:
             self.poller.follow_topology(now)
             self.prober.follow_topology(now)
             self._congestion.keep_only(self._ports())
+            self._may_be_pressed.intersection_update(self.topology.links)
+            self._lowest_ms = {near: lowest for near, lowest in self._lowest_ms.items() if near in self.topology.links}
         decisions = self.poller.on_tick(now) + self.prober.on_tick(now)
         settled, self.prober.settled = self.prober.settled, set()
         decisions += [_announce(self.link(near, now)) for near in self._congestion.forget_unknown(now)]
@@ -155,9 +168,27 @@ class Telemetry:
                 self.poller.busy(near[0], now)
             if state.far and ((state.utilisation or 0.0) >= SUSPECT_UTILISATION or (state.drops_per_s or 0.0) >= 1):
                 self.prober.suspect(near, now)
+            if state.far:
+                self._note_pressure(near, state)
             if self._congestion.judge(state, now):
                 decisions.append(_announce(self.link(near, now)))
         return decisions
+
+    def _note_pressure(self, near: Endpoint, state: LinkState) -> None:
+        slow = state.queue_ms is not None and state.queue_ms >= SLOW_QUEUE_MS
+        full = (state.utilisation or 0.0) >= BUSY_UTILISATION
+        if full or slow or state.drops_per_s or (state.loss or 0.0) > 0:
+            self._may_be_pressed.add(near)
+        else:
+            self._may_be_pressed.discard(near)
+        if state.delay_ms is not None:
+            lowest = self._lowest_ms.get(near, state.delay_ms)
+            # A way that became longer for good is the usual one some day.
+            self._lowest_ms[near] = min(state.delay_ms, lowest + LOWEST_LEARNING * (state.delay_ms - lowest))
+
+    def _queue_ms(self, near: Endpoint, delay_ms: float | None) -> float | None:
+        lowest = self._lowest_ms.get(near)
+        return None if delay_ms is None or lowest is None else max(0.0, delay_ms - lowest)
 
     def _state(self, near: Endpoint, far: Endpoint | None, now: float) -> LinkState:
         capacity = self.capacity_bps(near)
@@ -166,6 +197,7 @@ class Telemetry:
         loss = self.prober.loss(near, now)
         verdict = self._congestion.verdict(near)
         sent, received = _per_s(reading.sent), _per_s(reading.received)
+        delay_ms = self.prober.delay_ms(near, now)
         return LinkState(
             near, far, capacity,
             throughput_bps=_bits(sent), received_bps=_bits(received),
@@ -174,7 +206,7 @@ class Telemetry:
             drops=_total(drops), drops_per_s=_per_s(drops),
             drops_newest_per_s=drops.newest_per_s if drops else None,
             loss=loss.share if loss else None, loss_at_least=loss.at_least if loss else None,
-            delay_ms=self.prober.delay_ms(near, now),
+            delay_ms=delay_ms, queue_ms=self._queue_ms(near, delay_ms),
             congested=verdict.congested, reasons=verdict.reasons, since=verdict.since,
         )  # fmt: skip
 

@@ -48,6 +48,17 @@ class ReadyAnswer(Answer):
     ready: bool
 
 
+class AgentDocument(Answer):
+    """What a member's agent makes of it (HAProxy's agent check, or ``PUT …/load``); null: it never said."""
+
+    state: Literal["up", "drain", "maint", "down"]
+    percent: int | None
+    maxconn: int | None
+    description: str
+    heard: str | None
+    trouble: str | None
+
+
 class MemberDocument(Member):
     """A member and what is observed of it."""
 
@@ -58,7 +69,11 @@ class MemberDocument(Member):
     connections_per_s: float | None
     resets_per_s: dict[str, float]
     handshake_ms: float | None
+    handshake_ratio: float | None
+    bytes_to: int | None
+    bytes_from: int | None
     load: float | None
+    agent: AgentDocument | None
 
 
 class PoolDocument(Pool):
@@ -159,6 +174,8 @@ class Link(Answer):
     utilisation_pct: float | None = None
     loss_pct: float | None = None
     delay_ms: float | None = None
+    queue_ms: float | None = None
+    weight: int = 100
     queue_drops: int | None = None
     queue_drops_per_s: float | None = None
     congested: bool = False

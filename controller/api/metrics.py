@@ -74,14 +74,24 @@ def _members(service: Service) -> Iterator[Measurement]:
             ("member_connections_per_second", "New connections, of late.", status.connections_per_s, True),
             (
                 "member_handshake_seconds",
-                "SYN to SYN-ACK, by own probes (sampled).",
+                "SYN to SYN-ACK of sampled connections, else of own probes.",
                 _seconds(status.handshake_ms),
+                False,
+            ),
+            (
+                "member_handshake_ratio",
+                "Share of its SYNs that the member answered, of late.",
+                status.handshake_ratio,
                 False,
             ),
             ("member_load_ratio", "Load that the member's agent reported, 0 to 1.", status.load, False),
         ):
             if value is not None:
                 yield Measurement(name, text, "gauge", value, labels, additive)
+        for direction, octets in (("to", status.bytes_to), ("from", status.bytes_from)):
+            if octets is not None:
+                text = "Bytes of its connections to and from the member, by flow counters."
+                yield Measurement("member_bytes", text, "counter", octets, {**labels, "direction": direction}, True)
         for kind, rate in status.resets_per_s.items():
             text = "Resets of its connections, of late, by flow counters."
             yield Measurement("member_resets_per_second", text, "gauge", rate, {**labels, "kind": kind}, True)

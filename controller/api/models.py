@@ -77,7 +77,11 @@ class MemberBody(Member):
     connections_per_s: ReadOnly = None
     resets_per_s: ReadOnly = None
     handshake_ms: ReadOnly = None
+    handshake_ratio: ReadOnly = None
+    bytes_to: ReadOnly = None
+    bytes_from: ReadOnly = None
     load: ReadOnly = None
+    agent: ReadOnly = None
 
     def member(self) -> Member:
         """Return the member without what is read-only."""

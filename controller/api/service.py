@@ -40,7 +40,11 @@ class MemberStatus:
         connections_per_s: new connections; None as above.
         resets_per_s: rate of each kind of reset that a switch has counted.
         handshake_ms: SYN to SYN-ACK; None before the first sample.
+        handshake_ratio: share of its SYNs that it answers; None while there are none.
+        bytes_to: bytes that clients sent it, by its connections; None before a switch has said.
+        bytes_from: bytes that it sent them.
         load: what its agent reported, 0 to 1; None without a report.
+        agent: what its agent makes of it (``documents.AgentDocument``); None when it never said anything and is not asked.
     """
 
     health: Health = "unknown"
@@ -50,7 +54,11 @@ class MemberStatus:
     connections_per_s: float | None = None
     resets_per_s: Mapping[str, float] = field(default_factory=dict)
     handshake_ms: float | None = None
+    handshake_ratio: float | None = None
+    bytes_to: int | None = None
+    bytes_from: int | None = None
     load: float | None = None
+    agent: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,10 @@ MEMBER_COLUMNS = [
     Column("of which", lambda row: rates(row["resets_per_s"]), 1),
     Column("active", lambda row: row["connections_active"], 4),
     Column("handshake ms", lambda row: row["handshake_ms"], 2),
+    Column("answered", lambda row: row["handshake_ratio"], 6),
+    Column("MB to/from", lambda row: megabytes(row["bytes_to"], row["bytes_from"]), 6),
     field("load", 5),
+    Column("agent", lambda row: agent(row["agent"]), 4),
 ]
 INCIDENT_COLUMNS = [
     field("id"),
@@ -76,6 +79,7 @@ LINK_COLUMNS = [
     Column("used %", lambda row: row.get("utilisation_pct")),
     Column("loss %", lambda row: row.get("loss_pct")),
     Column("delay ms", lambda row: row.get("delay_ms")),
+    Column("weight", lambda row: row.get("weight"), 3),
     Column("drops", lambda row: row.get("queue_drops"), 2),
     Column("congested", lambda row: row.get("congested"), 1),
 ]
@@ -84,6 +88,22 @@ LINK_COLUMNS = [
 def total(per_kind: Mapping[str, float] | None) -> float | None:
     """Add up reset rates by kind; None when nobody has counted."""
     return round(sum(per_kind.values()), 2) if per_kind else None
+
+
+def megabytes(to_member: int | None, from_member: int | None) -> str | None:
+    """Write bytes both ways: `1.2/340.0`; None where nobody has counted."""
+    if to_member is None or from_member is None:
+        return None
+    return f"{to_member / 1e6:.1f}/{from_member / 1e6:.1f}"
+
+
+def agent(said: Mapping[str, Any] | None) -> str | None:
+    """Write what a member's agent makes of it: `drain`, `up 75 %`, `down (disk full)`."""
+    if said is None:
+        return None
+    percent = "" if said["percent"] is None else f" {said['percent']} %"
+    why = said["trouble"] or said["description"]
+    return f"{said['state']}{percent}" + (f" ({why})" if why else "")
 
 
 def rates(per_kind: Mapping[str, float] | None) -> str | None:

@@ -59,6 +59,13 @@ class OnDown(StrEnum):
     RESET = "reset"
 
 
+class Locality(StrEnum):
+    """Whether clients get members that are near to them first."""
+
+    NONE = "none"
+    PREFER_NEAR = "prefer-near"
+
+
 class RuleAction(StrEnum):
     """What a firewall rule does with what it matches."""
 
@@ -95,7 +102,10 @@ class Member(_Frozen):
 
 
 class HealthCheck(_Frozen):
-    """An active check; ``rise`` successes bring a member up, ``fall`` failures take it down."""
+    """An active check; ``rise`` successes bring a member up, ``fall`` failures take it down.
+
+    ``agent_port``: where members' agents speak HAProxy's agent-check protocol, asked every ``agent_interval_s``.
+    """
 
     type: Literal["tcp", "http"] = "tcp"
     path: HttpPath = "/"
@@ -104,6 +114,8 @@ class HealthCheck(_Frozen):
     timeout_s: Annotated[StrictFloat, Range(0.1, 3600)] = 1.0
     rise: Annotated[StrictInt, Range(1, 100)] = 2
     fall: Annotated[StrictInt, Range(1, 100)] = 3
+    agent_port: TransportPort | None = None
+    agent_interval_s: Annotated[StrictFloat, Range(0.1, 3600)] = 2.0
 
     @model_validator(mode="after")
     def _checks_do_not_pile_up(self) -> Self:
@@ -124,6 +136,7 @@ class Pool(_Frozen):
     drain_timeout_s: Seconds = 300.0
     slow_start_s: Seconds = 10.0
     ejection_time_s: Seconds = 30.0
+    locality: Locality = Locality.NONE
 
     def member(self, name: str) -> Member | None:
         """Return the member of that name."""

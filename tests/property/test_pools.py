@@ -5,11 +5,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from controller.agent_check import parse
 from controller.policy import AdminState, Policy, parse_policy
-from controller.pools import EJECTION_CAP_S, FORGIVEN_AFTER_S, Health, MemberState, Pools
+from controller.pools import EJECTION_CAP_S, FORGIVEN_AFTER_S, HEAVIEST, Health, MemberState, Pools
 
 STATES = st.sampled_from(["active", "draining", "disabled"])
-AGENT_STATES = st.sampled_from(["up", "drain", "down"])
+AGENT_STATES = st.sampled_from(["up ready", "drain", "down#why", "maint", "0%", "50%", "900%", "maxconn:5", "nonsense"])
 
 
 def policy_of(weights: list[tuple[int, str]], **settings: object) -> Policy:
@@ -70,7 +71,8 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule(choice=st.integers(0, 7), state=AGENT_STATES)
     def agent_says(self, choice: int, state: str) -> None:
-        self._member(choice).agent_state = state
+        member = self._member(choice)
+        member.agent = parse(state.encode(), member.agent).agent
 
     @rule(choice=st.integers(0, 7), weight=st.sampled_from([0, 1, 100]), state=STATES)
     def operator_changes(self, choice: int, weight: int, state: str) -> None:
@@ -105,7 +107,7 @@ class PoolLife(RuleBasedStateMachine):
         for member in self.pools.members.values():
             weight = member.effective_weight(self.now, float(self.settings["slow_start_s"]))  # type: ignore[arg-type]
             assert (weight > 0) == member.accepts_new
-            assert weight <= max(1, member.policy.weight)
+            assert weight <= max(1, min(HEAVIEST, member.agent.scaled(member.policy.weight)))
             assert 0.1 <= member.share <= 1.0
 
     @invariant()

@@ -33,7 +33,7 @@ def as_event(dpid: int, effect: Effect) -> Event | None:
         case BarrierReply():
             return BarrierReplied(dpid, effect.token)
         case FlowCounters():
-            return FlowCounted(dpid, effect.table_id, effect.packets)
+            return FlowCounted(dpid, effect.table_id, effect.packets, effect.octets)
         case ErrorReply():
             error = effect.error
             return SwitchRefused(dpid, error.type, error.code, error.detail.encode())

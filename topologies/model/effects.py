@@ -39,10 +39,11 @@ class BarrierReply:
 
 @dataclass(frozen=True, slots=True)
 class FlowCounters:
-    """Packets by cookie of one table."""
+    """Packets and bytes by cookie of one table."""
 
     table_id: int
     packets: dict[int, int]
+    octets: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,9 +178,11 @@ class FakeSwitch:
         table = self.tables.get(table_id, FlowTable())
         table.remove(lambda entry: entry.expired(now))
         packets: dict[int, int] = {}
+        octets: dict[int, int] = {}
         for entry in table:
             packets[entry.cookie] = packets.get(entry.cookie, 0) + entry.packets
-        return FlowCounters(table_id, packets)
+            octets[entry.cookie] = octets.get(entry.cookie, 0) + entry.octets
+        return FlowCounters(table_id, packets, octets)
 
     def installed(self, now: float) -> list[Installed]:
         """Every live entry of every table."""

@@ -162,5 +162,9 @@ def _member_document(pool: str, member: Member) -> JsonObject:
         "connections_per_s": status.connections_per_s,
         "resets_per_s": dict(status.resets_per_s),
         "handshake_ms": status.handshake_ms,
+        "handshake_ratio": None if status.handshake_ratio is None else round(status.handshake_ratio, 4),
+        "bytes_to": status.bytes_to,
+        "bytes_from": status.bytes_from,
         "load": status.load,
+        "agent": status.agent,
     }

@@ -1,0 +1,127 @@
+"""What members are doing, without touching them: open connections, attempts answered, bytes, and how long an answer takes.
+
+Everything is counted where clients attach (`volumes.py`, `mirror.py`). Switches count reset segments, and one abort can be several, or come
+after a FIN: how many of them end a connection is known of those that are mirrored, and taken for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from controller.counting import OCTETS, Counters
+from controller.handshakes import Handshakes
+from controller.pipeline import SYN_ACK_SEEN
+from controller.pools import MemberState
+from controller.resets import ResetRecord
+from controller.segments import Stage
+from controller.services import Services
+from controller.volumes import ATTEMPT, FROM_MEMBER, TO_MEMBER
+
+N = TypeVar("N", int, float)
+_ABORTS = ("aborted-by-member", "aborted-by-client")
+FEWEST_ATTEMPTS_PER_S = 0.01
+SUMMED_S = 1.0
+
+
+@dataclass(slots=True)
+class _Aborts:
+    """Mirrored resets of one member's connections, and those of them that ended one."""
+
+    seen: int = 0
+    ended: int = 0
+
+
+@dataclass(slots=True)
+class Activity:
+    """Answers about one member, added up over the VIPs that lead to it; None where no switch has said."""
+
+    services: Services
+    counters: Counters
+    handshakes: Handshakes = field(default_factory=Handshakes)
+    _aborts: dict[int, _Aborts] = field(default_factory=dict)
+    _settled: dict[int, int] = field(default_factory=dict)
+    """What was counted as ended beyond what had begun: estimates must not run up a debt."""
+    _next_sum: float = 0.0
+
+    def on_reset(self, record: ResetRecord) -> None:
+        """A mirrored reset."""
+        if record.member and record.kind.value in _ABORTS:
+            aborts = self._aborts.setdefault(record.member, _Aborts())
+            aborts.seen += 1
+            open_before = record.mark & SYN_ACK_SEEN and record.stage is not Stage.AFTER_FIN
+            aborts.ended += bool(open_before and not record.repeated)
+
+    def on_counted(self, now: float) -> None:
+        """New counts are in: tell members how many connections they have, at most once a second however many switches count."""
+        if now < self._next_sum:
+            return
+        self._next_sum = now + SUMMED_S
+        for member in self.services.pools.members.values():
+            was_full, member.connections_active = member.is_full, self.active(member)
+            if was_full != member.is_full:
+                self.services.pools.touch()
+
+    def keep_only(self, members: set[int]) -> None:
+        """Forget members that the policy no longer names."""
+        self.handshakes.keep_only(members)
+        for kept in (self._aborts, self._settled):
+            for number in [number for number in kept if number not in members]:
+                del kept[number]
+
+    def active(self, member: MemberState) -> int | None:
+        """Open connections: those that began less those that said FIN first, or were aborted."""
+        opened = self._total(member, "handshake")
+        if opened is None:
+            return None
+        aborts = self._aborts.get(member.number, _Aborts())
+        share = aborts.ended / aborts.seen if aborts.seen else 1.0
+        aborted = sum(self._total(member, "reset", kind) or 0 for kind in _ABORTS)
+        balance = opened - (self._total(member, "closed") or 0) - round(aborted * share)
+        settled = self._settled[member.number] = max(self._settled.get(member.number, 0), -balance)
+        return balance + settled
+
+    def handshake_ratio(self, member: MemberState) -> float | None:
+        """The share of SYNs given to it that it answered, of late; None while there are none."""
+        attempts, answers = self._rate(member, ATTEMPT), self._rate(member, "handshake")
+        if attempts is None or answers is None or attempts < FEWEST_ATTEMPTS_PER_S:
+            return None
+        return min(1.0, answers / attempts)
+
+    def handshake_ms(self, member: MemberState, now: float) -> float | None:
+        """The median over real connections of late, else what the last own probe took."""
+        seen = self.handshakes.median_ms(member.number, now)
+        return member.handshake_ms if seen is None else seen
+
+    def connections_per_s(self, member: MemberState) -> float | None:
+        """New connections of late, by its SYN-ACKs."""
+        return self._rate(member, "handshake")
+
+    def bytes_to(self, member: MemberState) -> int | None:
+        """Bytes its clients sent, frames included, since the controller started."""
+        return self._total(member, OCTETS, TO_MEMBER)
+
+    def bytes_from(self, member: MemberState) -> int | None:
+        """Bytes it sent its clients, frames included, since the controller started."""
+        return self._total(member, OCTETS, FROM_MEMBER)
+
+    # --- sums over VIPs --------------------------------------------------------------------------------------------------------
+
+    def _names(self, member: MemberState, *counted: str) -> list[tuple[str, ...]]:
+        vips, name = self.services.vips_of.get(member.pool, []), member.policy.name
+        if counted[0] == OCTETS:
+            return [(*counted, vip, name) for vip in vips]
+        return [(counted[0], vip, name, *counted[1:]) for vip in vips]
+
+    def _total(self, member: MemberState, *counted: str) -> int | None:
+        totals = _known(self.counters.total(*names) for names in self._names(member, *counted))
+        return sum(totals) if totals else None
+
+    def _rate(self, member: MemberState, *counted: str) -> float | None:
+        rates = _known(self.counters.rate(*names) for names in self._names(member, *counted))
+        return sum(rates) if rates else None
+
+
+def _known(values: Iterable[N | None]) -> list[N]:
+    return [value for value in values if value is not None]

@@ -1,0 +1,59 @@
+"""A weight in a closed loop: halved while it is too much, grown by a third while there is room, and kept below what was too much.
+
+The idea is that of TCP's congestion control (additive increase, multiplicative decrease, RFC 5681 §3.1) with the memory of CUBIC (RFC 9438
+§4.1): what was too much is not tried again soon. Without that memory a load that cannot be divided makes two weights swing for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.pressure import Pressure
+
+FULL, DEMOTED = 100, 10
+DOWN_S, UP_S = 3.0, 5.0
+CEILING_S, LONGEST_CEILING_S = 600.0, 7200.0
+REMEMBERED_S = 60.0
+"""For so long after its last step up it is known what that was: what is too much shows by then."""
+
+
+@dataclass(slots=True)
+class Steered:
+    """A weight that is steered. Times are the core's clock (s)."""
+
+    weight: int = FULL
+    found: Pressure = Pressure.FREE
+    found_since: float = 0.0
+    sign: str = ""
+    may_fall: float = 0.0
+    may_grow: float = 0.0
+    grew_from: int | None = None
+    """What it had before its last step, when that was one up."""
+    ceiling: int = FULL
+    ceiling_until: float = 0.0
+    ceiling_s: float = CEILING_S
+    busy_until: float = 0.0
+    remembered_until: float = 0.0
+
+    def lower(self, now: float) -> None:
+        """Halve it; what it grew to was too much."""
+        if self.grew_from is not None:
+            self.ceiling, self.ceiling_until = self.grew_from, now + self.ceiling_s
+            self.ceiling_s = min(LONGEST_CEILING_S, 2 * self.ceiling_s)
+        self.weight, self.grew_from = max(DEMOTED, self.weight // 2), None
+        self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
+
+    def grow(self, now: float) -> bool:
+        """Give it a step more; False at its ceiling."""
+        highest = self.ceiling if now < self.ceiling_until else FULL
+        if self.weight >= highest:
+            return False
+        self.grew_from, self.weight = self.weight, min(highest, self.weight + self.weight // 3)
+        self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
+        self.remembered_until = now + REMEMBERED_S
+        return True
+
+    def at_rest(self, now: float) -> bool:
+        """Nothing is remembered of it that a new one would not have: not even what it grew from."""
+        known = self.ceiling_s > CEILING_S or now < self.remembered_until
+        return self.weight == FULL and self.found is Pressure.FREE and not known
