@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import sqrt
 from statistics import median
 
 from controller.activity import Activity
@@ -20,6 +21,8 @@ from controller.services import Services
 LOOK_S = 2.0
 SLOW_RATIO, ALIKE_RATIO = 1.6, 1.2
 """Acting begins at the first and ends at the second (hysteresis)."""
+SLOW_LOOKS = 3
+FEWEST_MORE = 4
 DEADBAND = 0.2
 """A share that is wrong by less than this part is left alone."""
 STEP_DOWN, STEP_UP = 0.7, 1.15
@@ -42,6 +45,7 @@ class _Known:
     stay_s: float | None = None
     usual_ms: float | None = None
     acting: bool = False
+    slow_looks: int = 0
     announced: float = 1.0
 
 
@@ -99,7 +103,12 @@ class Anticipation:
         peers = [
             stay for other in others if other.accepts_new and (stay := self._known[other.number].stay_s) is not None
         ]
-        if known.stay_s is not None and peers and median(peers) <= LONGEST_STAY_S:
+        if (
+            known.stay_s is not None
+            and peers
+            and median(peers) <= LONGEST_STAY_S
+            and self._says_something(member, peers)
+        ):
             wanted = min(1.0, median(peers) / known.stay_s)
             why = f"connections stay {known.stay_s * 1000:.0f} ms, at its peers {median(peers) * 1000:.0f} ms"
         seen_ms, usual_ms = self.activity.handshakes.median_ms(member.number, now), known.usual_ms
@@ -113,6 +122,12 @@ class Anticipation:
                 wanted, why = by_load, f"its agent reports a load of {member.load:.0%}"
         return max(LEAST_EASE, wanted), why
 
+    def _says_something(self, member: MemberState, peers: list[float]) -> bool:
+        """Whether it has more connections open than chance explains: a few more or less are no queue."""
+        known, rate = self._known[member.number], self.activity.connections_per_s(member)
+        expected = (rate or 0.0) * median(peers)
+        return known.acting or (member.connections_active or 0) >= expected + FEWEST_MORE + 3 * sqrt(expected)
+
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
     def _steer(self, member: MemberState, others: list[MemberState], now: float) -> list[Decision]:
@@ -120,7 +135,8 @@ class Anticipation:
             return self._move(member, 1.0, "nobody else takes new connections") if member.ease < 1.0 else []
         known = self._known[member.number]
         wanted, why = self._wanted(member, others, now)
-        known.acting = wanted < 1 / (ALIKE_RATIO if known.acting else SLOW_RATIO)
+        known.slow_looks = known.slow_looks + 1 if wanted < 1 / SLOW_RATIO else 0
+        known.acting = wanted < 1 / ALIKE_RATIO if known.acting else known.slow_looks >= SLOW_LOOKS
         if not known.acting:
             wanted, why = 1.0, "it keeps up with its peers"
         if abs(wanted - member.ease) <= DEADBAND * member.ease and LEAST_EASE < wanted < 1.0:

@@ -103,6 +103,8 @@ class Elephants:
         if watch is not None and found is not None and found[1] >= LARGE_BYTES:
             watch.samples += 1
             watch.flows.add(found[0], now)
+            if found[0] in self.pins and watch.flows.share(found[0], now) >= ENDED_SHARE:
+                self._seen[found[0]] = now
         return []
 
     def on_tick(self, pressed: set[Endpoint], measured: Callable[[Endpoint], LinkState], now: float) -> list[Decision]:
@@ -128,13 +130,11 @@ class Elephants:
             return said
         state = measured(near)
         for flow, share in watch.flows.shares(now).items():
-            if share >= ENDED_SHARE:
-                self._seen[flow] = now
             if share < ELEPHANT_SHARE or flow in self.pins or len(self.pins) >= PINS:
                 continue
             pin = self._place(flow, near, share * (state.throughput_bps or 0.0), pressed, measured)
             if pin is not None:
-                self.pins[flow], self.changed = pin, True
+                self.pins[flow], self._seen[flow], self.changed = pin, now, True
                 said.append(_announce(pin, near, share))
         return said
 
@@ -180,10 +180,6 @@ class Elephants:
     def _let_go(self, now: float) -> list[Decision]:
         said: list[Decision] = []
         for pin in list(self.pins.values()):
-            for near in pin.path:
-                watch = self._watches.get(near)
-                if watch is not None and watch.flows.share(pin.flow, now) >= ENDED_SHARE:
-                    self._seen[pin.flow] = now
             whole = all(near in self.topology.links for near in pin.path)
             if whole and now - self._seen.get(pin.flow, now) < GONE_S:
                 continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from controller.decisions import Announce, Decision
 from controller.pressure import PRESSED_UTILISATION, Pressure, pressure
-from controller.steering import CEILING_S, DEMOTED, DOWN_S, FULL, Steered
+from controller.steering import CEILING_S, DOWN_S, FULL, Steered
 from controller.telemetry import LinkState
 from controller.topology import Endpoint, Topology
 
@@ -23,6 +23,8 @@ SUSTAINED_S = 1.5
 LOOK_S = 0.5
 FORGOTTEN_S = 60.0
 """A ceiling is forgotten when the switch has sent so little for so long that one link could carry all of it."""
+LEAST = 1
+"""Probes watch a link that nobody uses: a hundredth of the traffic is less than what 99 % of requests notice."""
 TARGETS = 4
 """For so many destinations behind a link another way is looked for."""
 
@@ -69,10 +71,10 @@ class Paths:
 
     def demote(self, near: Endpoint, now: float) -> bool:
         """Move traffic off a link that is to blame; False when it already was, or when no way is left that is better."""
-        if self.weight(near) == DEMOTED or not self.avoidable(near, {near, *self.weights}):
+        if self.weight(near) == LEAST or not self.avoidable(near, {near, *self.weights}):
             return False
-        steered = self._steered.setdefault(near, Steered())
-        steered.weight, steered.grew_from = DEMOTED, None
+        steered = self._steered.setdefault(near, Steered(least=LEAST))
+        steered.weight, steered.grew_from = LEAST, None
         steered.may_grow = now + DWELL_S
         self.changed = True
         return True
@@ -117,7 +119,7 @@ class Paths:
         self._next_look = now + LOOK_S
         for near in suspects:
             if near in self.topology.links:
-                self._steered.setdefault(near, Steered(found_since=now))
+                self._steered.setdefault(near, Steered(least=LEAST, found_since=now))
         said: list[Decision] = []
         for near in sorted(self._steered):
             self._look(near, measured, now)
@@ -165,7 +167,7 @@ class Paths:
         pressed = self.pressed()
         for near in self._lasting(Pressure.PRESSED, now):
             steered = self._steered[near]
-            if now < steered.may_fall or steered.weight == DEMOTED:
+            if now < steered.may_fall or steered.weight == LEAST:
                 continue
             if not self.avoidable(near, pressed):
                 # Nothing better to be had: looked for again when it is time for the next step.

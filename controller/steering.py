@@ -22,6 +22,7 @@ class Steered:
     """A weight that is steered. Times are the core's clock (s)."""
 
     weight: int = FULL
+    least: int = DEMOTED
     found: Pressure = Pressure.FREE
     found_since: float = 0.0
     sign: str = ""
@@ -40,7 +41,7 @@ class Steered:
         if self.grew_from is not None:
             self.ceiling, self.ceiling_until = self.grew_from, now + self.ceiling_s
             self.ceiling_s = min(LONGEST_CEILING_S, 2 * self.ceiling_s)
-        self.weight, self.grew_from = max(DEMOTED, self.weight // 2), None
+        self.weight, self.grew_from = max(self.least, (self.weight + 1) // 2), None
         self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
 
     def grow(self, now: float) -> bool:
@@ -48,7 +49,7 @@ class Steered:
         highest = self.ceiling if now < self.ceiling_until else FULL
         if self.weight >= highest:
             return False
-        self.grew_from, self.weight = self.weight, min(highest, self.weight + self.weight // 3)
+        self.grew_from, self.weight = self.weight, min(highest, self.weight + max(1, self.weight // 3))
         self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
         self.remembered_until = now + REMEMBERED_S
         return True

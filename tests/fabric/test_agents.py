@@ -75,7 +75,7 @@ def test_what_it_says_moves_new_connections(bed: Bed, agent: Agent) -> None:
         ("up\n", 100),
     ):
         agent.says(line)
-        soon(f"{line!r} is in force", lambda wanted=expected: weight(bed) == wanted, 3)
+        soon(f"{line!r} is in force", lambda wanted=expected: weight(bed) == wanted, 10)
         connections = bed.ask(CLIENT, 60)
         assert outcomes(connections) == {"ok": 60}
         assert (MEMBERS[0] in shares(connections)) is bool(expected), line

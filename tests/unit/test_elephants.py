@@ -110,6 +110,15 @@ def test_a_flow_that_is_over_is_let_go_and_the_link_is_watched_no_more(fabric: F
     assert not fabric.elephants.pins and not fabric.elephants.watched
 
 
+def test_a_flow_that_is_over_is_let_go_when_nobody_else_sends_either(fabric: Fabric) -> None:
+    fabric.sample(fabric.full, *[BULK] * FEWEST_SAMPLES)
+    fabric.tick(fabric.full)
+    assert BULK in fabric.elephants.pins
+    for _ in range(int(GONE_S) + 1):
+        fabric.tick(seconds=1.0)
+    assert BULK not in fabric.elephants.pins
+
+
 def test_a_link_that_is_gone_pins_nobody(fabric: Fabric) -> None:
     fabric.sample(fabric.full, *[BULK] * FEWEST_SAMPLES)
     fabric.tick(fabric.full)
