@@ -21,7 +21,7 @@ from controller.services import Services
 LOOK_S = 2.0
 SLOW_RATIO, ALIKE_RATIO = 1.6, 1.2
 """Acting begins at the first and ends at the second (hysteresis)."""
-SLOW_LOOKS = 3
+SLOW_LOOKS = 2
 FEWEST_MORE = 4
 DEADBAND = 0.2
 """A share that is wrong by less than this part is left alone."""
