@@ -7,6 +7,7 @@ from controller.pipeline import CLIENT_DATA_SEEN as ASKED
 from controller.pipeline import (
     FIN_SEEN,
     IPV4,
+    IPV6,
     KNOWN,
     MEMBER_MASK,
     METER_RATES,
@@ -41,6 +42,13 @@ def test_a_proper_entry_passes() -> None:
         (entry(Table.FIREWALL, ipv4_dst=1), "ipv4_dst needs eth_type"),
         (entry(Table.FIREWALL, eth_type=IPV4, tcp_dst=80), "tcp_dst needs ip_proto"),
         (entry(Table.FIREWALL, eth_type=IPV4, ip_proto=17, tcp_dst=80), "tcp_dst needs ip_proto"),
+        (entry(Table.FIREWALL, eth_type=IPV6, ipv4_dst=1), "ipv4_dst needs eth_type=0x800"),
+        (entry(Table.FIREWALL, eth_type=IPV4, ct_ipv6_src=1), "ct_ipv6_src needs eth_type=0x86dd"),
+        (entry(Table.FIREWALL, eth_type=IPV6, ip_proto=1, icmpv6_type=128), "icmpv6_type needs ip_proto=0x3a"),
+        (
+            entry(Table.NEIGHBOUR, eth_type=IPV6, ip_proto=58, icmpv6_type=128, ipv6_nd_target=1),
+            "ipv6_nd_target needs icmpv6_type=0x87 or 0x88",
+        ),
         (entry(Table.FIREWALL, eth_type=IPV4, ct_state=(3, 1)), "outside its mask"),
         (entry(Table.FIREWALL, Table.HOLD, eth_type=IPV4), "does not go to table 7"),
         (entry(Table.ROUTE, Table.BALANCE, eth_type=IPV4), "does not go to table 4"),
