@@ -217,10 +217,10 @@ def test_a_killed_server_costs_no_connection(bed: Bed, victim: str) -> None:
     (ejected,) = bed.controller.announced("ejected", since=moment)
     assert ejected["member"] == bed.member(victim)
     assert ejected["after_ms"] < EJECTED_WITHIN_MS
-    refusals = bed.controller.resets(member=victim)
-    assert {reset["kind"] for reset in refusals} >= {"refused"}
-    assert {reset["client"] for reset in refusals} <= {bed.address(CLIENT), bed.address(FAR_CLIENT)}
-    assert {reset["destination"] for reset in refusals} == {bed.vip}
+    # What was open when it was killed, and perhaps what was refused before it was out.
+    resets = bed.controller.resets(member=victim)
+    assert {reset["client"] for reset in resets} <= {bed.address(CLIENT), bed.address(FAR_CLIENT)}
+    assert {reset["destination"] for reset in resets} == {bed.vip}
     bed.serve(*MEMBERS)
     soon("own probes find it well again", lambda: victim in bed.controller.taking(), 10, bed.controller.members)
 
