@@ -1,6 +1,7 @@
 """The connection tracker of a switch, as Open vSwitch 3.1 has it in its userspace datapath (`ovs-actions(7)`, ct).
 
-Not modelled: reassembly of fragments (they are +inv here), application helpers, labels.
+Not modelled: reassembly of fragments (they are +inv here), application helpers, labels, and what Open vSwitch
+3.1 does to an ICMPv6 error that it translates (`controller/related.py`).
 """
 
 from __future__ import annotations
