@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from controller import addresses
+from controller import addresses, frames
 from controller.policy import Rule
 
 NAMES = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
@@ -79,18 +79,12 @@ class Classifier:
 
 
 def read_first_packet(frame: bytes) -> FirstPacket | None:
-    """What a frame says of who talks to whom (RFC 791 §3.1, RFC 8200 §3); None when it is not IP or cut short."""
-    if len(frame) < 34:
+    """What a frame says of who talks to whom (RFC 791 §3.1, RFC 8200 §3); None when it is not IP, cut short, or IPv4 in disguise."""
+    way = frames.read_addresses(frame)
+    if way is None:
         return None
+    header, protocol = (54, frame[20]) if addresses.is_ipv6(way[0]) else (14 + (frame[14] & 0x0F) * 4, frame[23])
     word = int.from_bytes
-    if frame[12:14] == b"\x08\x00":
-        header, protocol = 14 + (frame[14] & 0x0F) * 4, frame[23]
-        src, dst = word(frame[26:30]), word(frame[30:34])
-    elif frame[12:14] == b"\x86\xdd" and len(frame) >= 54:
-        header, protocol = 54, frame[20]
-        src, dst = word(frame[22:38]), word(frame[38:54])
-    else:
-        return None
     has_ports = protocol in (6, 17) and len(frame) >= header + 4
     ports = (word(frame[header : header + 2]), word(frame[header + 2 : header + 4])) if has_ports else (0, 0)
-    return FirstPacket(src, dst, protocol, *ports)
+    return FirstPacket(*way, protocol, *ports)

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from controller import addresses
 from controller.classifier import FirstPacket, read_first_packet
 from controller.core import Core
 from controller.decisions import Announce, InstallFlow, RemoveFlow, RemoveMeter, SendPacket, SetMeter
@@ -17,6 +18,9 @@ from controller.parts import Planned
 from controller.pipeline import SYN, MeterRange, Table
 from controller.policy import Firewall, parse_policy
 from controller.virtual_firewall import VirtualFirewall
+from topologies.model.headers import PROTO_TCP, Ipv6
+from topologies.model.headers import Tcp as TcpHeader
+from topologies.model.packet import Packet
 
 CLIENT, OTHER, SERVER = 0x0A000101, 0x0A000102, 0x0A000201
 JUDGED = {"id": "judged", "action": "allow", "protocol": "tcp", "inspect": "first-packet"}
@@ -39,6 +43,15 @@ def test_a_frame_says_who_begins_to_talk_to_whom() -> None:
     assert [read_first_packet(frame[:length]) for length in (0, 14, 33)] == [None] * 3
     cut = read_first_packet(frame[:35])
     assert cut is not None and (cut.src_port, cut.dst_port) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "ends", [("::10.0.0.1", "fd00::64"), ("fd00::1", "::10.0.0.100"), ("::ffff:10.0.0.1", "fd00::64")]
+)
+def test_an_ipv4_address_in_disguise_begins_nothing(ends: tuple[str, str]) -> None:
+    packet = Packet(1, 2, 0x86DD)
+    packet.ip, packet.tcp = Ipv6(*map(addresses.number, ends), PROTO_TCP), TcpHeader(40_000, 80, 1, 0, SYN)
+    assert read_first_packet(packet.to_bytes()) is None
 
 
 def test_the_verdict_is_for_everybody_and_the_packet_goes_on() -> None:
