@@ -18,8 +18,9 @@ PORT_BITS = 16
 
 
 class Region(NamedTuple):
-    """Packets of one protocol: those whose addresses and destination port agree with these under their masks."""
+    """Packets of one family and protocol: those whose addresses and destination port agree with these under their masks."""
 
+    is_ipv6: bool
     protocol: int
     src: MaskedValue
     dst: MaskedValue
@@ -27,7 +28,8 @@ class Region(NamedTuple):
 
     def holds(self, packet: FirstPacket) -> bool:
         """Whether the packet is one of them."""
-        return packet.protocol == self.protocol and all(
+        of_these = (addresses.is_ipv6(packet.dst), packet.protocol) == (self.is_ipv6, self.protocol)
+        return of_these and all(
             value & mask == network
             for value, (network, mask) in (
                 (packet.src, self.src),
@@ -65,7 +67,7 @@ def widest(packet: FirstPacket, rule: Rule | None, others: Iterable[Rule], *, an
     left = [other for other in left if _overlap(source, other.src)]
     wide = addresses.prefix(rule.dst) if rule is not None and rule.dst else (0, 0)
     destination = _widen_prefix(packet.dst, wide[1], [other.dst for other in left], family.bits)
-    return Region(packet.protocol, source, destination, port)
+    return Region(family is addresses.V6, packet.protocol, source, destination, port)
 
 
 def _may_meet(other: Rule, packet: FirstPacket, family: addresses.Family) -> bool:

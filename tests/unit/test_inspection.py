@@ -54,6 +54,14 @@ def test_an_ipv4_address_in_disguise_begins_nothing(ends: tuple[str, str]) -> No
     assert read_first_packet(packet.to_bytes()) is None
 
 
+def test_a_verdict_is_for_one_address_family() -> None:
+    firewall = virtual_firewall({**JUDGED, "action": "drop"})
+    ways = ((CLIENT, SERVER), (0xFD << 120 | 1, 0xFD << 120 | 2))
+    decisions = [one for src, dst in ways for one in firewall.on_inspected(shown(src, dst), 0.0)]
+    entries = [decision.entry for decision in decisions if isinstance(decision, InstallFlow)]
+    assert [entry.match.get("eth_type") for entry in entries] == [0x0800, 0x86DD]
+
+
 def test_the_verdict_is_for_everybody_and_the_packet_goes_on() -> None:
     firewall = virtual_firewall(JUDGED)
     verdict, let_in = firewall.on_inspected(shown(), 0.0)
