@@ -238,7 +238,7 @@ def test_a_redispatched_connection_carries_data_both_ways(bed: Bed) -> None:
     for host in ("h2", "h6"):
         bed.servers[host].behave(body_bytes=2_000_000)
     bed.stop_server("h5")
-    assert outcomes(bed.ask(CLIENT, 30, rate=100)) == {"ok": 30}
+    assert outcomes(bed.ask(CLIENT, 15, rate=50, timeout_s=20.0)) == {"ok": 15}
     assert {reset["kind"] for reset in bed.controller.resets(member="h5")} == {"refused"}
 
 
