@@ -10,10 +10,15 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps import ports
 
+if TYPE_CHECKING:
+    from apps.notices import Receivers
+
+LAST_NOTICES_S = 1.0
+"""How long what is still to be told may hold up the end."""
 ALONE_S = 10.0
 """So long after the start without a switch the log says how to connect one."""
 
@@ -55,6 +60,11 @@ def run(
     log_format: str = "text",
     ofp_certificates: tuple[Path, Path, Path] | None = None,
     dpids: frozenset[int] | None = None,
+    api_tls: tuple[Path, Path | None] | None = None,
+    api_rate: float = 0.0,
+    webhooks: tuple[str, ...] = (),
+    webhook_secret_file: Path | None = None,
+    syslog: tuple[str, ...] = (),
 ) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 ended, 1 failed, 2 invalid input.
 
@@ -69,11 +79,20 @@ def run(
         log_format: `text` or `json`.
         ofp_certificates: certificate, key and authorities of the OpenFlow channel; None: no TLS.
         dpids: switches that may connect; None: any.
+        api_tls: certificate chain and key (None: in the same file) of the API; None: no TLS.
+        api_rate: requests per second of one caller; 0: no limit.
+        webhooks: URLs that are told of incidents and actions.
+        webhook_secret_file: what signs that; None: the environment has it.
+        syslog: URLs of syslog receivers.
     """
     patch_hub(framework)
     _log_to_stderr(log_level, log_format)
     try:
-        return _serve(policy, listen, api, state_dir, tuple(ryu_apps), _gate(ofp_certificates, dpids))
+        from apps.notices import Receivers
+
+        receivers = Receivers(tuple(webhooks), webhook_secret_file, tuple(syslog))
+        gate = _gate(ofp_certificates, dpids)
+        return _serve(policy, listen, api, state_dir, tuple(ryu_apps), gate, api_tls, api_rate, receivers)
     except StartError as error:
         print(f"resetlb: {error}", file=sys.stderr)
         return error.status
@@ -105,10 +124,14 @@ def _serve(
     state_dir: Path,
     ryu_apps: tuple[str, ...],
     gate: Any,
+    api_tls: tuple[Path, Path | None] | None,
+    api_rate: float,
+    receivers: Receivers,
 ) -> int:
     import eventlet
 
     from apps import openflow, web
+    from apps.notices import couriers
     from apps.runtime import Runtime
     from apps.service import RunningController
     from controller.api.stream import EventRing
@@ -116,6 +139,8 @@ def _serve(
     from controller.events import Restored
     from controller.store import Store, StoreError
 
+    tls = None if api_tls is None else web.tls_context(*api_tls)
+    told = couriers(receivers)
     try:
         store = Store(state_dir)
         store.claim()
@@ -126,6 +151,7 @@ def _serve(
     _check_free(listen)
     core = Core(lldp_key=_lldp_key(store, values), rng=random.Random(secrets.randbits(64)))
     runtime = Runtime(core, Store(state_dir), EventRing(secrets.token_hex(4)))
+    runtime.couriers += told
     runtime.submit(Restored(values))
     service = RunningController(runtime, _version())
     _load_policy(service, store, policy_file)
@@ -134,13 +160,15 @@ def _serve(
         signal.signal(signum, lambda *_: eventlet.hubs.get_hub().schedule_call_global(0, _once, stop))
     runtime.start()
     openflow.start(listen, gate, ["apps.fabric", *ryu_apps], runtime.on_message, {"runtime": runtime})
-    web.serve(api_socket, service, store)
+    web.serve(api_socket, service, store, tls, api_rate)
     host, port = api_socket.getsockname()[:2]
     log = logging.getLogger("resetlb")
-    log.info("switches connect to %s:%d, the API is at http://%s:%d/", *listen, host, port)
+    log.info("switches connect to %s:%d, the API is at %s://%s:%d/", *listen, "https" if tls else "http", host, port)
     eventlet.spawn_after(ALONE_S, _say_how_to_connect, runtime, listen, gate)
     stop.wait()
     log.info("ending; flows stay on the switches")
+    for courier in told:
+        courier.drain(LAST_NOTICES_S / len(told))
     runtime.close()
     store.close()
     logging.shutdown()

@@ -14,12 +14,15 @@ from eventlet import tpool
 
 from apps import about, codec
 from apps.codec import OUR_XID
+from apps.courier import Courier
 from apps.instruments import Instruments
 from apps.openflow import TYPE_BARRIER_REPLY, TYPE_ERROR, TYPE_PACKET_IN, hub
 from controller import decisions as do
+from controller.api.service import JsonObject
 from controller.api.stream import EventRing
 from controller.api.times import rfc3339
 from controller.core import Core
+from controller.diagnosis.report import document as incident_document
 from controller.events import (
     BarrierReplied,
     Event,
@@ -31,12 +34,14 @@ from controller.events import (
     Tick,
 )
 from controller.flows import purpose_of
+from controller.notices import TOLD, Notice
 from controller.store import Store, StoreError
 
 log = logging.getLogger("resetlb")
 
 SHORTEST_SLEEP_S = 0.002
 WRITE_AGAIN_S = 5.0
+WOKEN_AT_ONCE = 20
 _COUNT_XID = OUR_XID | 0x00C00000
 _PORTS_XID, _QUEUES_XID = OUR_XID | 0x00D00000, OUR_XID | 0x00D10000
 
@@ -53,6 +58,8 @@ class Runtime:
         self.datapaths: dict[int, Any] = {}
         self.ring = ring
         self.instruments = Instruments()
+        self.couriers: list[Courier] = []
+        """Whom incidents and actions are told."""
         self._records = records
         # The wall clock at the start, then steady: a clock that is set back must not stretch a deadline.
         self._epoch = time.time() - time.monotonic()
@@ -61,7 +68,9 @@ class Runtime:
         self.unsaved: str | None = None
         """Why records wait to be written, None when all is well."""
         self._to_write = eventlet.event.Event()
-        self._to_read = eventlet.event.Event()
+        self._announced = eventlet.event.Event()
+        self._readers: dict[Any, None] = {}
+        """Those who wait for the next announcement, in the order they came."""
         self._counting: dict[int, FlowCounted] = {}
         self._counting_ports: dict[int, PortCounted] = {}
         self._counting_queues: dict[int, QueueCounted] = {}
@@ -77,6 +86,9 @@ class Runtime:
         """Start the timer and the writer."""
         hub.spawn(self._tick_forever)
         hub.spawn(self._write_forever)
+        hub.spawn(self._wake_readers_forever)
+        for courier in self.couriers:
+            courier.start()
 
     # --- events in -------------------------------------------------------------------------------------------------------------
 
@@ -202,16 +214,39 @@ class Runtime:
 
     def _announce(self, announcement: do.Announce) -> None:
         log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": announcement.fields})
-        document = {"time": rfc3339(self.now()), "text": announcement.text, **announcement.fields}
-        self.ring.append(announcement.kind, document)
-        _signal(self._to_read)
+        now = self.now()
+        document = {"time": rfc3339(now), "text": announcement.text, **announcement.fields}
+        event = self.ring.append(announcement.kind, document)
+        _signal(self._announced)
+        if self.couriers and announcement.kind in TOLD:
+            incident = self._incident_of(announcement)
+            notice = Notice(event.id, now, announcement.kind, announcement.text, announcement.fields, incident)
+            for courier in self.couriers:
+                courier.tell(notice)
+
+    def _incident_of(self, announcement: do.Announce) -> JsonObject | None:
+        name = announcement.fields.get("id" if announcement.kind == "incident" else "incident")
+        incident = self.core.investigation.incidents.all.get(name) if isinstance(name, str) else None
+        return None if incident is None else incident_document(incident)
 
     def wait_for_announcement(self, timeout_s: float) -> None:
         """Block the calling greenlet until something is announced, or so long."""
-        if self._to_read.ready():
-            self._to_read = eventlet.event.Event()
+        reader = eventlet.event.Event()
+        self._readers[reader] = None
         with eventlet.Timeout(timeout_s, False):
-            self._to_read.wait()
+            reader.wait()
+        self._readers.pop(reader, None)
+
+    def _wake_readers_forever(self) -> None:
+        """A few at a time: a thousand readers of one event must not hold up what a switch says meanwhile."""
+        while True:
+            self._announced.wait()
+            self._announced = eventlet.event.Event()
+            readers, self._readers = self._readers, {}
+            for number, reader in enumerate(readers, 1):
+                _signal(reader)
+                if number % WOKEN_AT_ONCE == 0:
+                    hub.sleep(0)
 
     # --- the store -------------------------------------------------------------------------------------------------------------
 

@@ -285,6 +285,8 @@ class RunningController:
         """Exact counts, by VIP and member, and what is known of links."""
         yield from measurements(self.core, self.runtime.now())
         yield from self.runtime.instruments.measurements()
+        for courier in self.runtime.couriers:
+            yield from courier.measurements()
 
 
 def _quarantined(entry: Quarantined) -> JsonObject:

@@ -8,6 +8,7 @@ from flask import g, request
 
 from controller.api.context import context
 from controller.api.problem import RefusedError
+from controller.api.rate import caller_of
 from controller.store import Role
 
 # The page asks for a token itself; probes have none, and learn no more than that the controller runs.
@@ -46,13 +47,15 @@ def bind_refusal(host: str, *, tokens_exist: bool) -> str | None:
 
 def check_access() -> None:
     """Let a request in, or raise RefusedError; notes its token in ``flask.g``."""
-    here = context()
+    here, now = context(), context().clock()
+    address = caller_of(request.remote_addr)
     if not here.require_tokens and not here.store.tokens.exist():
         _check_host()
-        return
-    if request.path in OPEN_PATHS or request.path.startswith(PAGE_PARTS):
-        return
-    _check_token()
+    elif request.path not in OPEN_PATHS and not request.path.startswith(PAGE_PARTS):
+        here.limit.check_guesses(address, now)
+        _check_token(address, now)
+    token = g.get("token")
+    here.limit.check(address if token is None else f"token {token.id}", now)
 
 
 def _check_host() -> None:
@@ -64,10 +67,12 @@ def _check_host() -> None:
         raise RefusedError(HTTPStatus.FORBIDDEN, detail)
 
 
-def _check_token() -> None:
+def _check_token(address: str, now: float) -> None:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     token = context().store.tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
     if token is None:
+        if secret:
+            context().limit.note_wrong_token(address, now)
         detail = "Authorization: a valid token is needed (Authorization: Bearer …)"
         raise RefusedError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="resetlb"'})
     if token.role is not Role.ADMIN and request.method not in SAFE_METHODS:

@@ -13,6 +13,7 @@ from controller.api import documents, metrics, problem
 from controller.api.access import check_access
 from controller.api.context import EXTENSION, Context
 from controller.api.intake import READ_BYTES, AnswerJson, StrictRequest, check_request
+from controller.api.rate import RateLimit
 from controller.api.resources import dashboard, diagnosis, events, fabric, firewall, policy, pools, quarantine, vips
 from controller.api.service import ConflictError, Service
 from controller.policy import PolicyError
@@ -33,6 +34,7 @@ def create_app(
     *,
     require_tokens: bool = False,
     clock: Callable[[], float] = time.time,
+    limit: RateLimit | None = None,
 ) -> Flask:
     """Make the API of a controller.
 
@@ -41,6 +43,7 @@ def create_app(
         store: where policy, audit log and tokens are.
         require_tokens: ask for a token even while the store has none (a listener beyond the loopback).
         clock: seconds since the epoch.
+        limit: how many requests a caller may make; without one only wrong tokens are limited.
     """
     app = OpenAPI(
         "controller.api",
@@ -54,7 +57,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = READ_BYTES
     app.request_class = StrictRequest
     app.json = AnswerJson(app)
-    app.extensions[EXTENSION] = Context(service, store, clock, require_tokens)
+    app.extensions[EXTENSION] = Context(service, store, clock, require_tokens, limit or RateLimit())
     app.before_request(check_access)
     app.before_request(check_request)
     app.after_request(_secure)
@@ -86,4 +89,6 @@ def _secure(response: Response) -> Response:
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers.setdefault("Cache-Control", "no-store")
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"  # RFC 6797
     return response

@@ -9,6 +9,7 @@ from flask import Response, current_app, g, jsonify, request
 
 from controller.api.changes import change_policy
 from controller.api.problem import RefusedError
+from controller.api.rate import RateLimit
 from controller.api.service import JsonObject, Service
 from controller.policy import Policy, etag
 from controller.store import Provenance, Store
@@ -24,6 +25,7 @@ class Context:
     store: Store
     clock: Callable[[], float]
     require_tokens: bool
+    limit: RateLimit
 
 
 def context() -> Context:

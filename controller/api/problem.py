@@ -33,17 +33,17 @@ def not_found(what: str) -> RefusedError:
     return RefusedError(HTTPStatus.NOT_FOUND, f"there is no {what}")
 
 
-def problem(status: HTTPStatus, detail: str, problems: list[dict[str, str]] | None = None) -> Response:
-    """Make a problem document; ``problems`` lists each place when there are several."""
-    document: dict[str, object] = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": int(status),
-        "detail": detail,
-    }
+def document(status: HTTPStatus, detail: str, problems: list[dict[str, str]] | None = None) -> str:
+    """Write a problem document; ``problems`` lists each place when there are several."""
+    said: dict[str, object] = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
     if problems:
-        document["problems"] = problems
-    return Response(json.dumps(document, ensure_ascii=False), status, content_type=MEDIA_TYPE)
+        said["problems"] = problems
+    return json.dumps(said, ensure_ascii=False)
+
+
+def problem(status: HTTPStatus, detail: str, problems: list[dict[str, str]] | None = None) -> Response:
+    """Answer with a problem document."""
+    return Response(document(status, detail, problems), status, content_type=MEDIA_TYPE)
 
 
 def of_validation(error: ValidationError) -> Response:

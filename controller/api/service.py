@@ -4,8 +4,10 @@ Every method returns at once: handlers run on the hub, where blocking one stops 
 Objects given as ``JsonObject`` are sent as they are: JSON-able, times as RFC 3339 text (``times.rfc3339``), no NaN.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from controller.policy import Firewall, Policy
@@ -96,13 +98,18 @@ class QuarantineEntry:
     place: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StreamEvent:
     """One server-sent event; ``id`` is what ``Last-Event-ID`` resumes after."""
 
     id: str
     kind: str
     document: JsonObject
+
+    @cached_property
+    def on_the_wire(self) -> bytes:
+        """As ``text/event-stream`` (HTML Living Standard §9.2), written once however many read it."""
+        return f"id: {self.id}\nevent: {self.kind}\ndata: {json.dumps(self.document)}\n\n".encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
 """The event stream: a bounded ring that late readers resume from, and its server-sent form."""
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from controller.api.service import JsonObject, StreamEvent
 
 KEPT_EVENTS = 1_000
 QUIET_S = 15.0
-KEEP_ALIVE = ": nothing new\n\n"
+KEEP_ALIVE = b": nothing new\n\n"
 # First on the wire, so that proxies and clients see the headers at once.
-OPENING = ": events follow\nretry: 3000\n\n"
+OPENING = b": events follow\nretry: 3000\n\n"
 
 
 class EventRing:
@@ -43,7 +43,7 @@ class EventRing:
         if not 0 <= missed <= len(self._events):
             gap = StreamEvent(f"{self._run}-{self._last}", "gap", {"missed_from": last_event_id[:64]})
             return [gap]
-        return [*self._events][len(self._events) - missed :]
+        return [*islice(reversed(self._events), missed)][::-1]
 
     def follow(self, last_event_id: str | None, wait: Callable[[float], object]) -> Iterator[StreamEvent | None]:
         """Yield what is after the id and then what comes, and None after each quiet time.
@@ -64,11 +64,8 @@ class EventRing:
                     yield None
 
 
-def server_sent(events: Iterator[StreamEvent | None]) -> Iterator[str]:
-    """Write events as ``text/event-stream`` (HTML Living Standard §9.2)."""
+def server_sent(events: Iterator[StreamEvent | None]) -> Iterator[bytes]:
+    """Write events, and a comment for each quiet time."""
     yield OPENING
     for event in events:
-        if event is None:
-            yield KEEP_ALIVE
-        else:
-            yield f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(event.document)}\n\n"
+        yield KEEP_ALIVE if event is None else event.on_the_wire

@@ -27,20 +27,32 @@ _INVALID_INPUT = {
 class Client:
     """One controller's API."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        """Talk to ``url``; raises CommandError when it is no http or https URL, or the token's file cannot be read."""
+    def __init__(self, url: str, token: str | None = None, ca: Path | None = None) -> None:
+        """Talk to ``url``, over https to who shows a certificate of ``ca`` (None: of the system's authorities).
+
+        Raises CommandError when it is no http or https URL, or the token's file cannot be read.
+        """
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise CommandError(f"--url: {url} is not a URL such as http://127.0.0.1:8080", INVALID)
         self._url = url.rstrip("/")
         self._token = token_of(token)
+        self._ca = ca
 
     @cached_property
     def _opener(self) -> "OpenerDirector":
-        from urllib.request import ProxyHandler, build_opener
+        from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
         # The controller is asked directly: a proxy of the environment is meant for the web.
-        return build_opener(ProxyHandler({}))
+        direct = ProxyHandler({})
+        if not self._url.startswith("https:"):
+            return build_opener(direct)
+        from ssl import create_default_context
+
+        try:
+            return build_opener(direct, HTTPSHandler(context=create_default_context(cafile=self._ca)))
+        except OSError as error:
+            raise CommandError(f"--ca: {self._ca}: {error.strerror or error}", INVALID) from None
 
     def get(self, path: str, **query: object) -> Any:
         """Return a document; parameters that are None are left out."""
@@ -79,8 +91,9 @@ class Client:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         request = Request(self._url + path, content, headers, method=method)  # noqa: S310 (checked)
+        opener = self._opener
         try:
-            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+            with opener.open(request, timeout=TIMEOUT_S) as answer:
                 raw = answer.read()
             return parse(raw.decode()) if raw else None
         except HTTPError as error:
@@ -101,6 +114,12 @@ class Client:
 
     def _unreachable(self, error: Exception) -> CommandError:
         reason = getattr(error, "reason", error)
+        if "CERTIFICATE_VERIFY_FAILED" in str(reason):
+            words = getattr(reason, "verify_message", reason)
+            return CommandError(
+                f"{self._url} shows a certificate that is not trusted ({words}).\n"
+                "Name its authority with --ca or RESETLB_CA."
+            )
         words = getattr(reason, "strerror", None) or reason
         return CommandError(
             f"no controller answers at {self._url} ({words}).\n"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from controller.cli.client import Client
-from controller.cli.options import DEFAULT_URL, Json, Limit, TokenText, Url
+from controller.cli.options import DEFAULT_URL, Ca, Json, Limit, TokenText, Url
 from controller.cli.output import field, print_json, print_table
 from controller.cli.policy import read_valid
 
@@ -41,9 +41,11 @@ class Default(StrEnum):
 
 
 @commands.command("list")
-def list_rules(limit: Limit = 10_000, url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def list_rules(
+    limit: Limit = 10_000, url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False
+) -> None:
     """Show the rules in the order they are tried."""
-    rows = Client(url, token).items("/v1/firewall/rules", limit)
+    rows = Client(url, token, ca).items("/v1/firewall/rules", limit)
     print_json(rows) if as_json else print_table(rows, _COLUMNS, "no rule")
 
 
@@ -67,6 +69,7 @@ def add(
     comment: Annotated[str, typer.Option(help="Why, for those who come after.")] = "",
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Add a rule."""
@@ -86,7 +89,7 @@ def add(
         "dry_run": dry_run,
         **({} if rule_id is None else {"id": rule_id}),
     }
-    rule = Client(url, token).send("POST", "/v1/firewall/rules", body)
+    rule = Client(url, token, ca).send("POST", "/v1/firewall/rules", body)
     print_json(rule) if as_json else print(f"rule {rule['id']} is in force")
 
 
@@ -95,10 +98,11 @@ def remove(
     rule: Annotated[str, typer.Argument(metavar="ID", help="The rule's id.")],
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Remove a rule."""
-    Client(url, token).send("DELETE", f"/v1/firewall/rules/{quote(rule, safe='')}")
+    Client(url, token, ca).send("DELETE", f"/v1/firewall/rules/{quote(rule, safe='')}")
     print_json({"removed": rule}) if as_json else print(f"rule {rule} is removed")
 
 
@@ -107,10 +111,11 @@ def default(
     action: Annotated[Default | None, typer.Argument(help="Change to this.")] = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show or change what happens to traffic that no rule matches."""
-    client = Client(url, token)
+    client = Client(url, token, ca)
     path = "/v1/firewall/default"
     answer = client.get(path) if action is None else client.send("PUT", path, {"default": action})
     print_json(answer) if as_json else print(f"default: {answer['default']}")

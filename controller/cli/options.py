@@ -19,6 +19,10 @@ TokenText = Annotated[
         show_default=False,
     ),
 ]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="RESETLB_CA", help="Authorities to trust for https (PEM).", show_default=False),
+]
 StateDir = Annotated[Path | None, typer.Option("--state-dir", help="The controller's state directory.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many at most.")]
 

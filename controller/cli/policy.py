@@ -7,7 +7,7 @@ import typer
 
 from controller.cli import FAILED, INVALID, CommandError
 from controller.cli.client import Client
-from controller.cli.options import DEFAULT_URL, Json, Limit, StateDir, TokenText, Url
+from controller.cli.options import DEFAULT_URL, Ca, Json, Limit, StateDir, TokenText, Url
 from controller.cli.output import Column, cell, field, moment, print_json, print_table
 
 if TYPE_CHECKING:
@@ -55,19 +55,23 @@ def check(file: PolicyFile, as_json: Json = False) -> None:
 
 
 @commands.command("diff")
-def compare(file: PolicyFile, url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def compare(
+    file: PolicyFile, url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False
+) -> None:
     """Say what applying a file would change.
 
     Shows changes of the policy and of the switches' flow rules.
     """
-    plan = Client(url, token).send("PUT", "/v1/policy?dry_run=true", read_valid(file).document())
+    plan = Client(url, token, ca).send("PUT", "/v1/policy?dry_run=true", read_valid(file).document())
     print_json(plan) if as_json else _print_plan(plan)
 
 
 @commands.command("apply")
-def apply_file(file: PolicyFile, url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def apply_file(
+    file: PolicyFile, url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False
+) -> None:
     """Bring a file into force: all of it, or nothing."""
-    client, document = Client(url, token), read_valid(file).document()
+    client, document = Client(url, token, ca), read_valid(file).document()
     changes = client.send("PUT", "/v1/policy?dry_run=true", document)["changes"]
     client.send("PUT", "/v1/policy", document)
     if as_json:
@@ -83,13 +87,14 @@ def history(
     state_dir: StateDir = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show earlier policies, newest first.
 
     With --state-dir it is read there, and no controller is needed.
     """
-    rows = Client(url, token).items("/v1/policy/history", limit) if state_dir is None else _stored(state_dir, limit)
+    rows = Client(url, token, ca).items("/v1/policy/history", limit) if state_dir is None else _stored(state_dir, limit)
     print_json(rows) if as_json else print_table(rows, _REVISION_COLUMNS, "no policy was stored yet")
 
 
@@ -99,6 +104,7 @@ def rollback(
     state_dir: StateDir = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Bring an earlier policy back.
@@ -106,7 +112,7 @@ def rollback(
     With --state-dir it is for the next start of a controller that does not run now.
     """
     if state_dir is None:
-        document = Client(url, token).send("POST", "/v1/policy/rollback", {"revision": revision})
+        document = Client(url, token, ca).send("POST", "/v1/policy/rollback", {"revision": revision})
     else:
         document = _roll_back_stored(state_dir, revision).document()
     print_json(document) if as_json else print("the earlier policy is in force again")

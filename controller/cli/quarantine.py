@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from controller.cli.client import Client
-from controller.cli.options import DEFAULT_URL, Json, Limit, TokenText, Url
+from controller.cli.options import DEFAULT_URL, Ca, Json, Limit, TokenText, Url
 from controller.cli.output import field, print_json, print_table
 
 commands = typer.Typer(help="Show and change who is in quarantine.", no_args_is_help=True)
@@ -27,9 +27,11 @@ class Action(StrEnum):
 
 
 @commands.command("list")
-def list_entries(limit: Limit = 1_000, url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def list_entries(
+    limit: Limit = 1_000, url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False
+) -> None:
     """Show who is in quarantine."""
-    rows = Client(url, token).items("/v1/quarantine", limit)
+    rows = Client(url, token, ca).items("/v1/quarantine", limit)
     print_json(rows) if as_json else print_table(rows, _COLUMNS, "nobody is in quarantine")
 
 
@@ -46,12 +48,13 @@ def add(
     reason: Annotated[str, typer.Option(help="Why, for those who come after.")] = "",
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Put a client in quarantine."""
     flow = {"dst": dst, "protocol": protocol, "dst_port": port, "place": place}
     body = {"client": client, "vip": vip, "action": action, "ttl_s": ttl, "reason": reason, **flow}
-    entry = Client(url, token).send("POST", "/v1/quarantine", body)
+    entry = Client(url, token, ca).send("POST", "/v1/quarantine", body)
     print_json(entry) if as_json else print(f"{entry['client']} is in quarantine as {entry['id']}")
 
 
@@ -60,8 +63,9 @@ def remove(
     entry: Annotated[str, typer.Argument(metavar="ID", help="The entry's id.")],
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """End a quarantine now."""
-    Client(url, token).send("DELETE", f"/v1/quarantine/{quote(entry, safe='')}")
+    Client(url, token, ca).send("DELETE", f"/v1/quarantine/{quote(entry, safe='')}")
     print_json({"removed": entry}) if as_json else print(f"quarantine {entry} has ended")

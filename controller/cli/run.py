@@ -60,6 +60,27 @@ def run(
     ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="How much is logged.")] = LogLevel.INFO,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
+    api_tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Serve the API over TLS with this certificate chain (PEM).")
+    ] = None,
+    api_tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key, when it is not in the same file.")
+    ] = None,
+    api_rate: Annotated[
+        float, typer.Option(metavar="N", min=0, max=100_000, help="Requests per second of one caller; 0: no limit.")
+    ] = 200,
+    webhook: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="POST incidents and actions here, signed; may be repeated.")
+    ] = None,
+    webhook_secret_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The secret that signs them; else RESETLB_WEBHOOK_SECRET.")
+    ] = None,
+    syslog: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Send incidents and actions here: udp://HOST:PORT, tcp://HOST:PORT or unix:///dev/log."
+        ),
+    ] = None,
 ) -> None:
     """Run the controller.
 
@@ -67,6 +88,8 @@ def run(
     """
     from apps.main import run as run_controller
 
+    if api_tls_key is not None and api_tls_cert is None:
+        raise CommandError("--api-tls-key: needs --api-tls-cert", INVALID)
     code = run_controller(
         policy=policy,
         listen=address(listen, "--listen"),
@@ -78,6 +101,11 @@ def run(
         log_format=log_format.value,
         ofp_certificates=certificates(ofp_tls_cert, ofp_tls_key, ofp_tls_ca),
         dpids=frozenset(map(dpid, allow_dpid)) if allow_dpid else None,
+        api_tls=None if api_tls_cert is None else (api_tls_cert, api_tls_key),
+        api_rate=api_rate,
+        webhooks=tuple(webhook or ()),
+        webhook_secret_file=webhook_secret_file,
+        syslog=tuple(syslog or ()),
     )
     raise typer.Exit(code)
 

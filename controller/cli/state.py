@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.client import Client
-from controller.cli.options import DEFAULT_URL, Json, Limit, TokenText, Url
+from controller.cli.options import DEFAULT_URL, Ca, Json, Limit, TokenText, Url
 from controller.cli.output import Column, endpoint, field, moment, print_json, print_table
 
 NO_SWITCH = (
@@ -116,9 +116,9 @@ def members_of(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"pool": pool["name"], **member} for pool in pools for member in pool["members"]]
 
 
-def status(url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def status(url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False) -> None:
     """Show at a glance whether all is well."""
-    client = Client(url, token)
+    client = Client(url, token, ca)
     document = {
         "health": client.get("/v1/health"),
         "automation": client.get("/v1/automation"),
@@ -158,10 +158,11 @@ def members(
     pool: Annotated[str | None, typer.Argument(help="Only this pool.")] = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show members: health, weight, resets."""
-    client = Client(url, token)
+    client = Client(url, token, ca)
     if pool is None:
         rows = members_of(client.items("/v1/pools", limit=100_000))
     else:
@@ -171,9 +172,9 @@ def members(
     print_json(rows) if as_json else print_table(rows, MEMBER_COLUMNS, "no member")
 
 
-def links(url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def links(url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False) -> None:
     """Show links: capacity, use, loss, delay."""
-    rows = Client(url, token).items("/v1/links", limit=100_000)
+    rows = Client(url, token, ca).items("/v1/links", limit=100_000)
     print_json(rows) if as_json else print_table(rows, LINK_COLUMNS, "no link between switches is known")
 
 
@@ -186,10 +187,11 @@ def resets(
     limit: Limit = 50,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show sampled reset segments, newest first."""
-    rows = Client(url, token).items(
+    rows = Client(url, token, ca).items(
         "/v1/resets", limit, since=since, vip=vip, member=member, client=client_address, cause=cause
     )
     print_json(rows) if as_json else print_table(rows, RESET_COLUMNS, "no reset seen")
@@ -201,13 +203,14 @@ def incidents(
     limit: Limit = 50,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show incidents, or one in full.
 
     With an id: its causes, evidence and actions.
     """
-    client = Client(url, token)
+    client = Client(url, token, ca)
     if incident is not None:
         found = client.get(f"/v1/incidents/{_segment(incident)}")
         print_json(found) if as_json else _print_incident(found)
@@ -234,10 +237,11 @@ def explain(
     src_port: Annotated[int | None, typer.Option(help="Client port.")] = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Say where a connection would go, and why."""
-    answer = Client(url, token).get("/v1/explain", src=src, dst=dst, dst_port=dst_port, src_port=src_port)
+    answer = Client(url, token, ca).get("/v1/explain", src=src, dst=dst, dst_port=dst_port, src_port=src_port)
     if as_json:
         print_json(answer)
         return
@@ -250,13 +254,14 @@ def automation(
     percent: Annotated[int | None, typer.Option(min=0, max=100, help="Share of incidents acted on.")] = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show or change how far it acts by itself.
 
     dry-run records what would be done; frozen stops all automatic action.
     """
-    client = Client(url, token)
+    client = Client(url, token, ca)
     change = {"mode": mode, "enforce_percent": percent}
     change = {name: value for name, value in change.items() if value is not None}
     answer = client.send("PUT", "/v1/automation", change) if change else client.get("/v1/automation")

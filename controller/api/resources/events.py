@@ -10,7 +10,7 @@ from controller.api.resources.subject import subject
 from controller.api.stream import server_sent
 
 # Each stream holds a socket and a greenlet for as long as its reader likes.
-MAX_STREAMS = 64
+MAX_STREAMS = 1_200
 _OPEN = "resetlb-streams"
 
 api = subject("events")

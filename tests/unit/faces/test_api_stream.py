@@ -15,7 +15,7 @@ def test_opening_comes_before_any_event_and_comments_while_quiet() -> None:
     waited = []
     lines = server_sent(EventRing("run").follow(None, waited.append))
     assert list(islice(lines, 3)) == [OPENING, KEEP_ALIVE, KEEP_ALIVE]
-    assert all(line.startswith(":") for line in (OPENING, KEEP_ALIVE))
+    assert all(line.startswith(b":") for line in (OPENING, KEEP_ALIVE))
     assert waited == [QUIET_S, QUIET_S]
 
 
@@ -60,8 +60,8 @@ def test_event_on_the_wire(client: FlaskClient, service: MemoryService) -> None:
     assert answer.content_type == "text/event-stream; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
     chunks = list(islice(answer.response, 2))
-    event = 'id: run-1\nevent: member\ndata: {"member": "web/web-1", "text": "ejected\\n\\nfor 30 s"}\n\n'
-    assert "".join(chunk.decode() if isinstance(chunk, bytes) else chunk for chunk in chunks) == OPENING + event
+    event = b'id: run-1\nevent: member\ndata: {"member": "web/web-1", "text": "ejected\\n\\nfor 30 s"}\n\n'
+    assert b"".join(chunks) == OPENING + event
     answer.close()
 
 

@@ -186,6 +186,7 @@ def test_run_hands_its_options_over(cli: Cli, monkeypatch: pytest.MonkeyPatch, t
         "policy": Path("p.yaml"), "listen": ("127.0.0.1", 6653), "api": ("::1", 8080), "state_dir": tmp_path,
         "framework": "ryu", "ryu_apps": ("mine.py", "other"), "log_level": "info", "log_format": "text",
         "ofp_certificates": (Path("c.pem"), Path("k.pem"), Path("a.pem")), "dpids": frozenset({0xAB}),
+        "api_tls": None, "api_rate": 200.0, "webhooks": (), "webhook_secret_file": None, "syslog": (),
     }  # fmt: skip
 
 

@@ -7,9 +7,11 @@ from tempfile import TemporaryDirectory
 from api_memory_service import MemoryService
 from model_world import World, leaf_spine, policy_of, text
 
+from apps.courier import Courier
 from apps.instruments import Instruments
 from apps.measurements import measurements
 from apps.member_status import member_status
+from apps.receivers import Syslog
 from controller.api.app import create_app
 from controller.api.service import MemberStatus
 from controller.events import LoadReported, PacketSeen, PortCounted, PortCounters, QueueCounted
@@ -31,6 +33,7 @@ class WatchedService(MemoryService):
     def measurements(self):  # type: ignore[no-untyped-def]
         yield from measurements(self.world.core, self.world.now)
         yield from self.instruments.measurements()
+        yield from Courier(Syslog("udp://127.0.0.1:514")).measurements()
 
 
 def scrape(service: MemoryService) -> str:
