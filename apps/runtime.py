@@ -18,10 +18,10 @@ from apps.courier import Courier
 from apps.instruments import Instruments
 from apps.openflow import TYPE_BARRIER_REPLY, TYPE_ERROR, TYPE_PACKET_IN, hub
 from controller import decisions as do
-from controller.api.service import JsonObject
 from controller.api.stream import EventRing
 from controller.api.times import rfc3339
 from controller.core import Core
+from controller.diagnosis.acts import incident_of
 from controller.diagnosis.report import document as incident_document
 from controller.events import (
     BarrierReplied,
@@ -183,7 +183,7 @@ class Runtime:
             if isinstance(decision, do.Persist):
                 self._unwritten.append((decision.namespace, decision.key, decision.value))
             elif isinstance(decision, do.Announce):
-                self._announce(decision)
+                self.announce(decision)
             elif isinstance(decision, do.ReadSwitch):
                 self._read(decision.dpid)
             elif isinstance(decision, do.RequestCounters):
@@ -212,22 +212,21 @@ class Runtime:
         if datapath is not None:
             datapath.handshake.read()
 
-    def _announce(self, announcement: do.Announce) -> None:
-        log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": announcement.fields})
-        now = self.now()
-        document = {"time": rfc3339(now), "text": announcement.text, **announcement.fields}
-        event = self.ring.append(announcement.kind, document)
+    def announce(self, announcement: do.Announce) -> None:
+        """One line of the log, one event of the stream and, where it is worth it, a notice, all with the incident it belongs to."""
+        now, fields = self.now(), dict(announcement.fields)
+        name = incident_of(announcement, self.core.investigation.incidents)
+        if name is not None:
+            fields["incident"] = name
+        log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": fields})
+        event = self.ring.append(announcement.kind, {"time": rfc3339(now), "text": announcement.text, **fields})
         _signal(self._announced)
         if self.couriers and announcement.kind in TOLD:
-            incident = self._incident_of(announcement)
-            notice = Notice(event.id, now, announcement.kind, announcement.text, announcement.fields, incident)
+            incident = self.core.investigation.incidents.all.get(name) if name else None
+            about = None if incident is None else incident_document(incident)
+            notice = Notice(event.id, now, announcement.kind, announcement.text, fields, about)
             for courier in self.couriers:
                 courier.tell(notice)
-
-    def _incident_of(self, announcement: do.Announce) -> JsonObject | None:
-        name = announcement.fields.get("id" if announcement.kind == "incident" else "incident")
-        incident = self.core.investigation.incidents.all.get(name) if isinstance(name, str) else None
-        return None if incident is None else incident_document(incident)
 
     def wait_for_announcement(self, timeout_s: float) -> None:
         """Block the calling greenlet until something is announced, or so long."""

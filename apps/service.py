@@ -31,17 +31,19 @@ from controller.api.service import (
 )  # fmt: skip
 from controller.api.times import rfc3339
 from controller.causes import Cause as LikelyCause
-from controller.decisions import InstallFlow, RemoveFlow, RemoveGroup, SetGroup
+from controller.decisions import Announce, InstallFlow, RemoveFlow, RemoveGroup, SetGroup
 from controller.diagnosis.attribution import Attribution
 from controller.diagnosis.incidents import Incident
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
-from controller.policy import Firewall, Policy
+from controller.policy import Firewall, Policy, diff
 from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
 from controller.topology import Endpoint
 
+SAID = 5
+"""Changes of a policy that one line says."""
 _FLAG_NAMES = ((0x02, "S"), (0x10, "A"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x20, "U"))
 
 
@@ -71,7 +73,12 @@ class RunningController:
 
     def apply_policy(self, policy: Policy) -> None:
         """Take a policy in."""
+        changes = [str(change) for change in diff(self.core.policy, policy)]
         self.runtime.submit(PolicyChanged(policy))
+        if changes:
+            more = f" and {len(changes) - SAID} more" if len(changes) > SAID else ""
+            text = f"policy changed: {'; '.join(changes[:SAID])}{more}"
+            self.runtime.announce(Announce("policy", text, {"changes": changes[:100], "count": len(changes)}))
 
     def plan_policy(self, policy: Policy) -> Sequence[JsonObject]:
         """The flow rules and groups a policy would change, by switch."""

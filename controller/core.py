@@ -69,7 +69,7 @@ from controller.segments import Segment, read_segment
 from controller.services import Services
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
-from controller.topology import Host, Topology
+from controller.topology import Endpoint, Host, Topology
 from controller.virtual_firewall import VirtualFirewall
 
 COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0

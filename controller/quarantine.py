@@ -196,7 +196,11 @@ class Quarantine:
         text = f"{entry.client} is out of quarantine"
         return [
             Persist("quarantine", entry_id, None),
-            Announce("quarantine", text, {"id": entry_id, "client": entry.client, "action": "released"}),
+            Announce(
+                "quarantine",
+                text,
+                {"id": entry_id, "client": entry.client, "action": "released", "incident": entry.incident},
+            ),
         ]
 
     def on_tick(self, now: float) -> list[Decision]:

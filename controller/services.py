@@ -61,6 +61,7 @@ class Services:
         self._by_number: dict[int, MemberState] = {}
         self._ejections: dict[str, object] = {}
         self._drains: dict[str, object] = {}
+        self._cut: set[MemberKey] = set()
         self._restored_weights: dict[str, object] = {}
         self._weights: dict[str, object] = {}
         """What the store holds of members that have less than their weight."""
@@ -190,7 +191,16 @@ class Services:
             if member.slow_start_from is not None and member.slow_start_step(now, slow_start_s) >= SLOW_START_STEPS:
                 member.slow_start_from = None
                 member.health = Health.UP
-        return self._note_weights()
+        return self._note_weights() + self._note_cuts(now)
+
+    def _note_cuts(self, now: float) -> list[Decision]:
+        """Members whose open connections are being ended from now on, or no longer."""
+        cut = {member.key for member in self.pools.members.values() if self.pools.is_cut(member, now)}
+        begun, self._cut = cut - self._cut, cut
+        return [
+            Announce("cut", f"open connections of {pool}/{name} are ended", {"member": f"{pool}/{name}"})
+            for pool, name in sorted(begun)
+        ]
 
     def next_deadline(self, now: float) -> float:
         """When a slow start takes its next step, or a drain ends."""

@@ -18,6 +18,11 @@ class Ways:
         self.topology = topology
         self.telemetry = telemetry
 
+    def name_of(self, near: Endpoint) -> str:
+        """A direction of a link as operators write it, or the port of a host."""
+        far = self.topology.links.get(near)
+        return _name(near) if far is None else f"{_name(near)}-{_name(far)}"
+
     def suspect(self, member: Host, clients: Iterable[Host], now: float) -> None:
         """Have the links on the way measured often from now on."""
         for edge in {client.dpid for client in clients}:
@@ -46,7 +51,7 @@ class Ways:
                 state = self.telemetry.link(near, now)
                 measured |= state.utilisation is not None
                 if state.congested:
-                    name = f"{_name(near)}-{_name(self.topology.links[near])}"
+                    name = self.name_of(near)
                     blamed[name] = blamed.get(name, 0.0) + share
         worst = max(blamed, key=blamed.__getitem__, default=None)
         if worst is not None and blamed[worst] >= EXPLAINS * everybody:

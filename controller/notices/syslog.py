@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from controller.api.times import rfc3339
+from controller.diagnosis.report import time_text
 from controller.notices.notice import Notice
 
 MAX_BYTES = 2048
@@ -32,7 +32,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def rfc5424(notice: Notice, hostname: str, process_id: int) -> bytes:
     """One message, at most `MAX_BYTES` long. What peers put into names cannot begin another line (§8.2)."""
     priority = DAEMON * 8 + _severity(notice)
-    head = f"<{priority}>1 {rfc3339(notice.time)} {_token(hostname)} resetlb {process_id} {_token(notice.kind)} "
+    head = f"<{priority}>1 {time_text(notice.time)} {_token(hostname)} resetlb {process_id} {_token(notice.kind)} "
     parameters = [f'notice="{_value(notice.id)}"']
     for name in _SHOWN:
         value = notice.fields.get(name)

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 
-from controller.api.times import rfc3339
+from controller.diagnosis.report import time_text
 from controller.notices.notice import Notice
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what marks a secret, not one
@@ -39,7 +39,7 @@ def read_secret(text: str) -> bytes:
 def body(notice: Notice) -> bytes:
     """The JSON of a notice."""
     data = {"id": notice.id, "text": notice.text, "fields": dict(notice.fields), "incident": notice.incident}
-    document = {"type": f"resetlb.{notice.kind}", "timestamp": rfc3339(notice.time), "data": data}
+    document = {"type": f"resetlb.{notice.kind}", "timestamp": time_text(notice.time), "data": data}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 
