@@ -219,7 +219,7 @@ class Runtime:
         if name is not None:
             fields["incident"] = name
         log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": fields})
-        event = self.ring.append(announcement.kind, {"time": rfc3339(now), "text": announcement.text, **fields})
+        event = self.ring.announce(announcement.kind, {"time": rfc3339(now), "text": announcement.text, **fields})
         _signal(self._announced)
         if self.couriers and announcement.kind in TOLD:
             incident = self.core.investigation.incidents.all.get(name) if name else None

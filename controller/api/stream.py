@@ -7,6 +7,15 @@ from itertools import islice
 from controller.api.service import JsonObject, StreamEvent
 
 KEPT_EVENTS = 1_000
+_OF_MEMBERS = ("eject", "ejected", "would-eject", "readmit", "cut-weight", "weight", "cut")
+EVENT_OF_ACT = {
+    **dict.fromkeys(_OF_MEMBERS, "member"),
+    "paths": "link",
+    "revert": "incident",
+    "would-act": "incident",
+    **dict.fromkeys(("spoof", "host-refused"), "host"),
+}
+"""Which event an act is: readers wait for what changed, the document says by which `act`. Other kinds are events themselves."""
 QUIET_S = 15.0
 KEEP_ALIVE = b": nothing new\n\n"
 # First on the wire, so that proxies and clients see the headers at once.
@@ -32,6 +41,11 @@ class EventRing:
         event = StreamEvent(f"{self._run}-{self._last}", kind, document)
         self._events.append(event)
         return event
+
+    def announce(self, kind: str, document: JsonObject) -> StreamEvent:
+        """Add what was announced, under the event that it is."""
+        event = EVENT_OF_ACT.get(kind, kind)
+        return self.append(event, document if event == kind else {"act": kind, **document})
 
     def since(self, last_event_id: str | None) -> list[StreamEvent]:
         """Return the events after an id; with None nothing, for a reader that starts now."""

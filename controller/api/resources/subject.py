@@ -5,7 +5,7 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-_ERRORS = ("400", "401", "403", "404", "409", "412", "413", "415", "422", "503")
+_ERRORS = ("400", "401", "403", "404", "408", "409", "412", "413", "415", "422", "429", "503")
 _CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 

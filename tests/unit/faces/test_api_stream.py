@@ -46,6 +46,16 @@ def test_what_was_missed_is_said() -> None:
         assert (gap.kind, gap.id) == ("gap", "run-5")
 
 
+def test_acts_are_events_of_what_they_change() -> None:
+    ring = EventRing("run")
+    for act, event in (("eject", "member"), ("paths", "link"), ("would-act", "incident"), ("spoof", "host")):
+        announced = ring.announce(act, {"text": "t"})
+        assert (announced.kind, announced.document) == (event, {"act": act, "text": "t"})
+    for kind in ("incident", "member", "link", "quarantine", "switch", "policy"):
+        announced = ring.announce(kind, {"text": "t"})
+        assert (announced.kind, announced.document) == (kind, {"text": "t"})
+
+
 @given(st.text())
 @settings(deadline=None)
 def test_any_last_event_id_is_answered(last_event_id: str) -> None:
