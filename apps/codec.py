@@ -28,7 +28,7 @@ NO_RECIRCULATION = 0xFF
 TYPE_PACKET_OUT, TYPE_FLOW_MOD, TYPE_GROUP_MOD, TYPE_MULTIPART, TYPE_BARRIER, TYPE_METER_MOD = 13, 14, 15, 18, 20, 29
 TYPE_EXPERIMENTER = 4
 MULTIPART_FLOW, MULTIPART_PORT, MULTIPART_QUEUE = 1, 4, 5
-MULTIPART_GROUP, MULTIPART_GROUP_DESC, MULTIPART_METER_CONFIG = 6, 7, 10
+MULTIPART_GROUP, MULTIPART_GROUP_DESC, MULTIPART_METER, MULTIPART_METER_CONFIG = 6, 7, 9, 10
 OFPQ_ALL = 0xFFFFFFFF
 NXT_CT_FLUSH = 32
 
@@ -283,6 +283,11 @@ def request_meters(xid: int = 0) -> bytes:
     return multipart(MULTIPART_METER_CONFIG, struct.pack("!I4x", OFPM_ALL), xid)
 
 
+def request_meter_counters(xid: int = 0) -> bytes:
+    """The counters of every meter."""
+    return multipart(MULTIPART_METER, struct.pack("!I4x", OFPM_ALL), xid)
+
+
 def request_port_counters(xid: int = 0) -> bytes:
     """The counters of every port."""
     return multipart(MULTIPART_PORT, struct.pack("!I4x", OFPP_ANY), xid)
@@ -306,6 +311,7 @@ _MESSAGES: dict[type, Callable[..., bytes]] = {
     do.RequestCounters: lambda decision: request_flows(decision.table_id),
     do.RequestPortCounters: lambda _: request_port_counters(),
     do.RequestQueueCounters: lambda _: request_queue_counters(),
+    do.RequestMeterCounters: lambda _: request_meter_counters(),
 }
 
 
@@ -378,6 +384,18 @@ def decode_queue_drops(body: bytes | memoryview) -> Iterator[tuple[int, int]]:
         port_no, dropped = struct.unpack_from("!I20xQ", body, offset)
         if dropped != _NOT_COUNTED:
             yield port_no, dropped
+
+
+def decode_meter_drops(body: bytes | memoryview) -> Iterator[tuple[int, int]]:
+    """(meter_id, packets in its bands) of each meter of a meter-statistics reply body (OpenFlow 1.3.5 §7.3.5.12): ours have drop bands."""
+    offset = 0
+    while offset + 40 <= len(body):
+        meter_id, length = struct.unpack_from("!IH", body, offset)
+        if length < 40 or offset + length > len(body):
+            return
+        bands = range(offset + 40, offset + length - 15, 16)
+        yield meter_id, sum(struct.unpack_from("!Q", body, band)[0] for band in bands)
+        offset += length
 
 
 def decode_groups(body: bytes | memoryview) -> Iterator[tuple[int, int, bytes]]:

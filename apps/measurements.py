@@ -12,6 +12,7 @@ from apps.link_documents import link_measurements
 from controller.api.service import Distribution, Measurement
 from controller.causes import Cause
 from controller.core import Core
+from controller.pipeline import Meter
 
 FEWEST_PER_S = 0.1
 """Below, a share of what comes per second says nothing."""
@@ -77,6 +78,10 @@ def _diagnosis(core: Core) -> Iterator[Measurement]:
 def _isolation(core: Core) -> Iterator[Measurement]:
     text = "Clients kept out at present."
     yield Measurement("quarantine_entries", text, "gauge", len(core.quarantine.entries))
+    for meter in Meter:
+        labels = {"meter": meter.name.lower().replace("_", "-")}
+        text = "Packets for the controller that a switch's meter dropped."
+        yield Measurement("metered_drops", text, "counter", core.metered.totals[meter], labels)
     totals = core.counters.totals()
     dropped = sum(total for counted, total in totals.items() if counted[0] == "quarantine")
     yield Measurement("quarantine_hits", "Packets of quarantined clients, by flow counters.", "counter", dropped)

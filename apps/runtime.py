@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from controller.events import (
     BarrierReplied,
     Event,
     FlowCounted,
+    MeterCounted,
     PacketSeen,
     PortCounted,
     QueueCounted,
@@ -45,8 +47,17 @@ WOKEN_AT_ONCE = 20
 _COUNT_XID = OUR_XID | 0x00C00000
 _PORTS_XID, _QUEUES_XID = OUR_XID | 0x00D00000, OUR_XID | 0x00D10000
 
-_OPTIONAL = {_PORTS_XID, _QUEUES_XID, *about.XIDS}
+_METERS_XID = OUR_XID | 0x00D20000
+_OPTIONAL = {_PORTS_XID, _QUEUES_XID, _METERS_XID, *about.XIDS}
 """Requests that a switch may refuse."""
+
+_REQUESTS: dict[type, Callable[[Any], bytes]] = {
+    do.RequestCounters: lambda decision: codec.request_flows(decision.table_id, _COUNT_XID | decision.table_id),
+    do.RequestPortCounters: lambda _: codec.request_port_counters(_PORTS_XID),
+    do.RequestQueueCounters: lambda _: codec.request_queue_counters(_QUEUES_XID),
+    do.RequestMeterCounters: lambda _: codec.request_meter_counters(_METERS_XID),
+}
+"""Questions carry the xid that their answer is known by."""
 
 
 class Runtime:
@@ -74,6 +85,7 @@ class Runtime:
         self._counting: dict[int, FlowCounted] = {}
         self._counting_ports: dict[int, PortCounted] = {}
         self._counting_queues: dict[int, QueueCounted] = {}
+        self._counting_meters: dict[int, MeterCounted] = {}
         path = os.environ.get("RESETLB_RECORD")
         # The flight recorder: every event with its time, so a run can be decided again offline (`scripts/fit`).
         self._recorder = Path(path).open("wb") if path else None  # noqa: SIM115 - open as long as the process
@@ -132,6 +144,8 @@ class Runtime:
             self._counted_ports(dpid, message)
         elif xid == _QUEUES_XID:
             self._counted_queues(dpid, message)
+        elif xid == _METERS_XID:
+            self._counted_meters(dpid, message)
         else:
             datapath.handshake.on_reply(message)
 
@@ -157,6 +171,12 @@ class Runtime:
             counted.dropped[port_no] = counted.dropped.get(port_no, 0) + dropped
         if not codec.more_follows(message):
             self.submit(self._counting_queues.pop(dpid))
+
+    def _counted_meters(self, dpid: int, message: bytes) -> None:
+        counted = self._counting_meters.setdefault(dpid, MeterCounted(dpid, {}))
+        counted.dropped.update(codec.decode_meter_drops(message[16:]))
+        if not codec.more_follows(message):
+            self.submit(self._counting_meters.pop(dpid))
 
     def _tick_forever(self) -> None:
         """Sleep until the core's next deadline, or until something was decided: then it may be nearer."""
@@ -186,14 +206,8 @@ class Runtime:
                 self.announce(decision)
             elif isinstance(decision, do.ReadSwitch):
                 self._read(decision.dpid)
-            elif isinstance(decision, do.RequestCounters):
-                outgoing.setdefault(decision.dpid, []).append(
-                    codec.request_flows(decision.table_id, _COUNT_XID | decision.table_id)
-                )
-            elif isinstance(decision, do.RequestPortCounters):
-                outgoing.setdefault(decision.dpid, []).append(codec.request_port_counters(_PORTS_XID))
-            elif isinstance(decision, do.RequestQueueCounters):
-                outgoing.setdefault(decision.dpid, []).append(codec.request_queue_counters(_QUEUES_XID))
+            elif type(decision) in _REQUESTS:
+                outgoing.setdefault(decision.dpid, []).append(_REQUESTS[type(decision)](decision))
             elif isinstance(decision, do.Barrier):
                 outgoing.setdefault(decision.dpid, []).append(
                     codec.encode(do.Barrier(decision.dpid, OUR_XID | decision.token))

@@ -22,6 +22,7 @@ from controller.decisions import (
     InstallFlow,
     RemoveFlow,
     RequestCounters,
+    RequestMeterCounters,
     SendPacket,
     SwitchDecision,
 )  # fmt: skip
@@ -37,6 +38,7 @@ from controller.events import (
     Event,
     FlowCounted,
     LoadReported,
+    MeterCounted,
     PacketSeen,
     PolicyChanged,
     PortChanged,
@@ -53,6 +55,7 @@ from controller.floods import Floods
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.full_tables import FullTables, is_table_full
 from controller.locality import Shares
+from controller.metering import MeterDrops
 from controller.numbering import Numbering
 from controller.parts import Parts, Planned
 from controller.paths import Paths
@@ -102,6 +105,7 @@ class Core:
         self.counters = Counters()
         self.octets = Counters()
         """Bytes, of the firewall's entries."""
+        self.metered = MeterDrops()
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
         self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
         self.investigation.connection_total = lambda vip, member: self.counters.total("handshake", vip, member)
@@ -141,6 +145,7 @@ class Core:
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
             BarrierReplied: self.reaction.on_barrier, FlowCounted: self._on_counted,
             PortCounted: self.telemetry.on_ports, QueueCounted: self.telemetry.on_queues,
+            MeterCounted: self._on_metered,
             SwitchRead: self._on_read, SwitchRefused: self._on_refused, LoadReported: self._on_load, Tick: self._on_tick,
         }  # fmt: skip
 
@@ -401,6 +406,7 @@ class Core:
             attentive = self.investigation.incidents.open or now < self._attentive_until
             self._next_count = now + (COUNT_OFTEN_S if attentive else COUNT_INTERVAL_S)
             decisions += [RequestCounters(dpid, table) for table in self._counted(now) for dpid in self._edges()]
+            decisions += [RequestMeterCounters(dpid) for dpid in sorted(self.installed)]
             decisions += self._find_members(now)
             decisions += self.firewall.follow_schedules(now)
         return decisions + self.firewall.on_tick(self._edges(), now)
@@ -458,6 +464,10 @@ class Core:
                 limit = self.policy.firewall.port_connections_per_s
                 return self.floods.on_counted(self.counters, event.dpid, limit, now)
         return self.firewall.on_counted(event, now)
+
+    def _on_metered(self, event: MeterCounted, _: float) -> list[Decision]:
+        self.metered.take(event)
+        return []
 
     # --- switches --------------------------------------------------------------------------------------------------------------
 

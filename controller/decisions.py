@@ -116,6 +116,13 @@ class RequestQueueCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestMeterCounters:
+    """Ask for the counters of every meter."""
+
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Write to the durable store; value None deletes."""
 
@@ -147,5 +154,6 @@ SwitchDecision = (
     | RequestCounters
     | RequestPortCounters
     | RequestQueueCounters
+    | RequestMeterCounters
 )
 Decision = SwitchDecision | Persist | Announce

@@ -117,6 +117,14 @@ class QueueCounted:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterCounted:
+    """Packets that each meter of a switch has dropped, by meter id."""
+
+    dpid: int
+    dropped: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchRefused:
     """A switch answered one of our messages with an error: what it has is no longer known to be what we want."""
 
@@ -165,6 +173,7 @@ Event = (
     | FlowCounted
     | PortCounted
     | QueueCounted
+    | MeterCounted
     | SwitchRefused
     | PolicyChanged
     | LoadReported

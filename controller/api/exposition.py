@@ -19,7 +19,9 @@ from controller.api.service import Distribution, Measurement
 PREFIX = "resetlb_"
 MAX_SERIES = 2_000
 OTHER = "other"
-CLOSED_SETS = frozenset({"action", "cause", "effect", "health", "kind", "mode", "purpose", "result", "sender", "stage"})
+CLOSED_SETS = frozenset(
+    {"action", "cause", "effect", "health", "kind", "meter", "mode", "purpose", "result", "sender", "stage"}
+)
 """Labels whose values are ours: they stay themselves when the others become `other`."""
 
 Series = tuple[str, ...]

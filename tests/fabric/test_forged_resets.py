@@ -180,6 +180,7 @@ def test_false_resets_are_counted_exactly_when_the_mirror_drops_copies(bed: Bed)
 
     soon("earlier ones are counted", lambda: stays(counted, 2.5), 20)
     before, serial = counted(), newest_serial(bed)
+    lost_before = bed.controller.counted("resetlb_metered_drops_total", meter="mirror")
     segment = forged((bed.fabric.address(MEMBERS[0]), MEMBER_PORT), (bed.fabric.address(CLIENT), 40_000), 1)
     frame = tcp(segment, mac_number(bed.fabric.mac(CLIENT)), mac_number(bed.fabric.mac(ATTACKER)))
     with bed.frames(ATTACKER) as port:
@@ -187,6 +188,11 @@ def test_false_resets_are_counted_exactly_when_the_mirror_drops_copies(bed: Bed)
         soon("every one is counted", lambda: counted() - before >= count, 20, lambda: counted() - before)
     assert counted() - before == count
     assert 0 < newest_serial(bed) - serial < count, "the meter dropped some copies"
+
+    def lost() -> int:
+        return bed.controller.counted("resetlb_metered_drops_total", meter="mirror") - lost_before
+
+    soon("what the meter dropped is counted", lambda: lost() + newest_serial(bed) - serial >= count, 10, lost)
 
 
 def newest_serial(bed: Bed) -> int:

@@ -177,6 +177,7 @@ def one_of_each() -> list[do.SwitchDecision]:
         do.RequestCounters(SWITCH, 3),
         do.RequestPortCounters(SWITCH),
         do.RequestQueueCounters(SWITCH),
+        do.RequestMeterCounters(SWITCH),
     ]  # fmt: skip
 
 
@@ -205,7 +206,7 @@ def test_open_vswitch_reads_every_kind_of_decision(tmp_path: Path) -> None:
         ("CT_FLUSH", "zone=7", "ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.100,ct_tp_src=1234,ct_tp_dst=80,ct_nw_proto=6"),
         ("PACKET_OUT", "in_port=3 actions=TABLE data_len=60"),
         ("BARRIER_REQUEST", "xid=0x9"),
-        ("FLOW request", "table=3"), ("PORT request", "ANY"), ("QUEUE request", "queue=ALL"),
+        ("FLOW request", "table=3"), ("PORT request", "ANY"), ("QUEUE request", "queue=ALL"), ("METER request", "meter=all"),
     ]  # fmt: skip
     assert len(texts) == len(parts)
     for text, wanted in zip(texts, parts, strict=True):

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps import codec
-from controller.decisions import RequestPortCounters, RequestQueueCounters
-from controller.events import PortCounters
+from controller.decisions import RequestMeterCounters, RequestPortCounters, RequestQueueCounters
+from controller.events import MeterCounted, PortCounters
+from controller.metering import MeterDrops
+from controller.pipeline import Meter
 
 NOT_COUNTED = 0xFFFFFFFFFFFFFFFF
 
@@ -42,7 +44,26 @@ def test_queue_drops_name_their_port_once_a_queue() -> None:
     assert list(codec.decode_queue_drops(body)) == [(2, 5), (2, 6), (4, 0)]
 
 
+def _meter(meter_id: int, *bands: int) -> bytes:
+    counters = b"".join(struct.pack("!QQ", packets, 64 * packets) for packets in bands)
+    return struct.pack("!IH6xIQQII", meter_id, 40 + len(counters), 3, 1000, 64_000, 7, 0) + counters
+
+
+def test_meter_drops_are_those_of_its_bands() -> None:
+    assert codec.encode(RequestMeterCounters(1)).hex() == "04120018000000000009000000000000ffffffff00000000"
+    assert list(codec.decode_meter_drops(_meter(5, 40) + _meter(6) + _meter(7, 1, 2))) == [(5, 40), (6, 0), (7, 3)]
+    assert list(codec.decode_meter_drops(_meter(5, 40)[:-1])) == []
+
+
+def test_metered_drops_add_up_over_switches_and_never_go_down() -> None:
+    drops = MeterDrops()
+    for dpid, dropped in ((1, 10), (2, 5), (1, 12), (1, 1), (2, 5)):
+        drops.take(MeterCounted(dpid, {Meter.MIRROR: dropped, 1000: 99}))
+    assert drops.totals == {Meter.MIRROR: 18}
+
+
 @given(st.binary(max_size=400))
 def test_any_octets_end_the_walk_and_raise_nothing(body: bytes) -> None:
     assert len(list(codec.decode_port_counters(body))) == len(body) // 112
     assert len(list(codec.decode_queue_drops(body))) <= len(body) // 40
+    assert len(list(codec.decode_meter_drops(body))) <= len(body) // 40

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from controller.decisions import Decision
-from controller.events import BarrierReplied, Event, FlowCounted, PacketSeen, SwitchRefused
+from controller.events import BarrierReplied, Event, FlowCounted, MeterCounted, PacketSeen, SwitchRefused
 from controller.flows import purpose_of
-from topologies.model.effects import BarrierReply, Effect, ErrorReply, FlowCounters, PacketIn
+from topologies.model.effects import BarrierReply, Effect, ErrorReply, FlowCounters, MeterCounters, PacketIn
 
 CHANNEL_DELAY_S = 0.5e-3
 
@@ -34,6 +34,8 @@ def as_event(dpid: int, effect: Effect) -> Event | None:
             return BarrierReplied(dpid, effect.token)
         case FlowCounters():
             return FlowCounted(dpid, effect.table_id, effect.packets, effect.octets)
+        case MeterCounters():
+            return MeterCounted(dpid, effect.dropped)
         case ErrorReply():
             error = effect.error
             return SwitchRefused(dpid, error.type, error.code, error.detail.encode())

@@ -47,6 +47,13 @@ class FlowCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterCounters:
+    """Packets dropped by meter id."""
+
+    dropped: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorReply:
     """A decision was refused; nothing of it is in force."""
 
@@ -54,4 +61,4 @@ class ErrorReply:
     decision: object
 
 
-Effect = Transmit | PacketIn | BarrierReply | FlowCounters | ErrorReply
+Effect = Transmit | PacketIn | BarrierReply | FlowCounters | MeterCounters | ErrorReply

@@ -12,6 +12,7 @@ from controller.decisions import (
     RemoveGroup,
     RemoveMeter,
     RequestCounters,
+    RequestMeterCounters,
     SendPacket,
     SetGroup,
     SetMeter,
@@ -27,7 +28,7 @@ from topologies.model.acceptance import (
     check_actions,
     check_entry,
 )
-from topologies.model.effects import BarrierReply, Effect, ErrorReply, FlowCounters
+from topologies.model.effects import BarrierReply, Effect, ErrorReply, FlowCounters, MeterCounters
 from topologies.model.errors import OpenFlowError
 from topologies.model.execution import Pass
 from topologies.model.fields import FIELDS
@@ -116,6 +117,8 @@ class FakeSwitch:
                 return [BarrierReply(decision.token)]
             case RequestCounters():
                 return [self._counters(decision.table_id, now)]
+            case RequestMeterCounters():
+                return [MeterCounters({meter_id: meter.dropped for meter_id, meter in self.meters.items()})]
         return []
 
     @property
