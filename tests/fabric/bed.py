@@ -43,13 +43,16 @@ def one_vip(web: Document, **settings: Any) -> Document:
 
 
 class Bed:
-    """The fabric, its controller and its servers. `ipv6`: hosts have addresses of both families, and tests use that one."""
+    """The fabric, its controller (with these options) and its servers.
 
-    def __init__(self, topo: FabricTopo, folder: Path, ipv6: bool = False) -> None:
+    `ipv6`: hosts have addresses of both families, and tests use that one.
+    """
+
+    def __init__(self, topo: FabricTopo, folder: Path, ipv6: bool = False, options: Sequence[str] = ()) -> None:
         self.fabric = Fabric(topo)
         self.ipv6 = ipv6
         self.vip = IPV6_VIP if ipv6 else VIP
-        self.controller = Controller(folder)
+        self.controller = Controller(folder, *options)
         self.servers: dict[str, SwitchableServer] = {}
         self._applied = 0
 
