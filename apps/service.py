@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from eventlet import tpool
 
 from apps import firewall_documents
 from apps.explain import explain
 from apps.link_documents import link_document
 from apps.measurements import measurements
 from apps.member_status import member_status
+from apps.openflow import hub
 from apps.reset_timeline import ResetTimeline
 from apps.runtime import Runtime
 from controller import addresses
@@ -42,6 +45,7 @@ from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
 from controller.topology import Endpoint
 
+T = TypeVar("T")
 SAID = 5
 """Changes of a policy that one line says."""
 _FLAG_NAMES = ((0x02, "S"), (0x10, "A"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x20, "U"))
@@ -287,6 +291,15 @@ class RunningController:
     def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
         """The event stream."""
         return self.runtime.ring.follow(last_event_id, self.runtime.wait_for_announcement)
+
+    def pause(self) -> None:
+        """Let other greenlets run."""
+        hub.sleep(0)
+
+    def aside(self, work: Callable[[], T]) -> T:
+        """Work in a thread: the hub goes on meanwhile."""
+        done: T = tpool.execute(work)
+        return done
 
     def measurements(self) -> Iterable[Measurement | Distribution]:
         """Exact counts, by VIP and member, and what is known of links."""

@@ -1,7 +1,7 @@
 """``/metrics``: the controller's state as Prometheus reads it, made when it is asked for."""
 
 from collections.abc import Iterator
-from itertools import islice
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, current_app
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -10,9 +10,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from controller.api.context import context
 from controller.api.exposition import MAX_SERIES, PREFIX, SeriesLimit
-from controller.api.service import Measurement, Service
+from controller.api.service import Distribution, Measurement, Service
 from controller.policy import AutomationMode
 
+AT_ONCE = 50
+"""Members looked at in one go: some milliseconds."""
 _HEALTHS = ("up", "degraded", "down", "unknown")
 _LIMIT = "resetlb-series-limit"
 
@@ -23,21 +25,29 @@ api = Blueprint("metrics", __name__)
 def get_metrics() -> Response:
     """Everything that is measured."""
     limit = current_app.extensions.setdefault(_LIMIT, SeriesLimit())
+    service = context().service
+    samples = [*_state(service), *_members(service), *service.measurements()]
+    written = service.aside(lambda: _written(service.version, samples, limit))
+    return Response(written, content_type=CONTENT_TYPE_LATEST)
+
+
+def _written(version: str, samples: list[Measurement | Distribution], limit: SeriesLimit) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(context().service, limit))
+    registry.register(_Collector([_build(version), *limit.families(samples)]))
     ProcessCollector(registry=registry)
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return generate_latest(registry)
 
 
+def _build(version: str) -> Metric:
+    return InfoMetricFamily(f"{PREFIX}build", "Version of the controller.", {"version": version})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Collector:
-    def __init__(self, service: Service, limit: SeriesLimit) -> None:
-        self._service = service
-        self._limit = limit
+    families: list[Metric]
 
-    def collect(self) -> Iterator[Metric]:
-        service = self._service
-        yield InfoMetricFamily(f"{PREFIX}build", "Version of the controller.", {"version": service.version})
-        yield from self._limit.families([*_state(service), *_members(service), *service.measurements()])
+    def collect(self) -> list[Metric]:
+        return self.families
 
 
 def _state(service: Service) -> Iterator[Measurement]:
@@ -59,7 +69,11 @@ def _members(service: Service) -> Iterator[Measurement]:
     named = [(name, member.name) for name, pool in policy.pools.items() for member in pool.members]
     yield Measurement("members", "Members that the policy names.", "gauge", len(named))
     # What would not be shown is not computed either: a huge policy must not make a scrape slow.
-    for pool, member in islice(named, MAX_SERIES):
+    for number, (pool, member) in enumerate(named[:MAX_SERIES], 1):
+        if number % AT_ONCE == 0:
+            service.pause()
+            if service.policy() is not policy:
+                return  # the next scrape has the members of the new one
         status = service.member_status(pool, member)
         labels = {"pool": pool, "member": member}
         for health in _HEALTHS:

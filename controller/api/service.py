@@ -5,13 +5,14 @@ Objects given as ``JsonObject`` are sent as they are: JSON-able, times as RFC 33
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from controller.policy import Firewall, Policy
 
+T = TypeVar("T")
 JsonObject = dict[str, Any]
 Health = Literal["up", "degraded", "down", "unknown"]
 LoadState = Literal["up", "drain", "down"]
@@ -227,6 +228,12 @@ class Service(Protocol):
 
     def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
         """Yield events after that id as they happen, and None after 15 s without one (``stream.EventRing``)."""
+
+    def pause(self) -> None:
+        """Let everything else run that waits, packets first; the policy may be another one afterwards."""
+
+    def aside(self, work: Callable[[], T]) -> T:
+        """Return what long ``work`` returns, done where it holds up nothing; it must touch nothing of the controller's."""
 
     def measurements(self) -> Iterable[Measurement | Distribution]:
         """Return what ``/metrics`` shows beyond what the other methods tell."""

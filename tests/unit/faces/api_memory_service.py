@@ -1,8 +1,8 @@
 """A controller in memory, for tests of the API: it keeps what it is told and shows what it is given."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, TypeVar
 
 from controller.api.service import (
     ConflictError,
@@ -18,6 +18,8 @@ from controller.api.service import (
 )
 from controller.api.stream import EventRing
 from controller.policy import Firewall, Policy, PolicyError, Problem
+
+T = TypeVar("T")
 
 
 class MemoryService:
@@ -42,6 +44,7 @@ class MemoryService:
         self.hits: dict[str, int] = {}
         self.samples: list[Measurement] = []
         self.ring = EventRing("run")
+        self.pauses = 0
 
     def policy(self) -> Policy:
         return self.current
@@ -147,6 +150,12 @@ class MemoryService:
 
     def events(self, last_event_id: str | None) -> Iterator[StreamEvent | None]:
         return self.ring.follow(last_event_id, lambda _seconds: None)
+
+    def pause(self) -> None:
+        self.pauses += 1
+
+    def aside(self, work: Callable[[], T]) -> T:
+        return work()
 
     def measurements(self) -> Iterable[Measurement]:
         return self.samples

@@ -17,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from watched_world import eventful, scrape
 
 from controller.api.exposition import CLOSED_SETS, MAX_SERIES, OTHER, SeriesLimit
+from controller.api.metrics import AT_ONCE
 from controller.api.service import Measurement
+from controller.policy import parse_policy
 
 DOCS = Path(__file__).parents[3] / "docs"
 MONITORING = (DOCS / "monitoring.md").read_text()
@@ -178,6 +180,18 @@ def test_a_hundred_thousand_names_make_a_bounded_page(kind: str, additive: bool)
     else:
         assert len(samples) == MAX_SERIES
         assert told["resetlb_series_left_out"].samples[0].value == HOSTILE - MAX_SERIES
+
+
+def test_a_large_policy_is_read_in_parts_between_which_packets_are_handled() -> None:
+    members = [
+        {"name": f"m{number}", "address": f"10.1.{number // 200}.{1 + number % 200}", "port": 80}
+        for number in range(250)
+    ]
+    service = MemoryService(parse_policy({"pools": {f"p{number}": {"members": members} for number in range(10)}}))
+    page = scrape(service)
+    assert service.pauses == MAX_SERIES // AT_ONCE
+    assert families(page)["resetlb_members"].samples[0].value == 2_500
+    assert len(families(page)["resetlb_member_effective_weight"].samples) == MAX_SERIES
 
 
 def test_who_has_a_series_keeps_it_while_it_is_there() -> None:
