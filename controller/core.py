@@ -72,7 +72,7 @@ from controller.segments import Segment, read_segment
 from controller.services import Services
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
-from controller.topology import Endpoint, Host, Topology
+from controller.topology import Host, Topology
 from controller.virtual_firewall import VirtualFirewall
 
 COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0
@@ -380,10 +380,11 @@ class Core:
 
     def _on_tick(self, _: Tick, now: float) -> list[Decision]:
         # An ejection's reasons are gathered once it is on its way: on a large fabric that takes longer than to decide it.
-        for member, reason in self.reaction.ejected:
-            self.remedies.note_ejection(member, reason, now)
+        decisions: list[Decision] = [
+            self.remedies.note_ejection(member, reason, now) for member, reason in self.reaction.ejected
+        ]
         self.reaction.ejected.clear()
-        decisions = self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
+        decisions += self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
         decisions += self.agents.on_tick(now)
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
         acting = self.policy.automation.mode is AutomationMode.ENFORCE

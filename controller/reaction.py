@@ -222,10 +222,7 @@ class Reaction:
         self.services.pools.eject(member, reason, confirmed, now)
         self.suspicions.clear(member.key)
         self.ejected.append((member, reason))
-        decisions: Decisions = [
-            self.services.ejection_record(member),
-            Announce("eject", f"{name} is out: {reason}", fields),
-        ]
+        decisions: Decisions = [self.services.ejection_record(member)]
         edges = [dpid for dpid in self.topology.edges() if self.topology.switches[dpid].connected]
         decisions += self._forget_affinity(edges, member)
         self._ask_when_in_force(name, edges, now if began is None else began)

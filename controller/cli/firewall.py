@@ -122,9 +122,11 @@ def default(
 
 
 @commands.command("log")
-def show_log(limit: Limit = 100, url: Url = DEFAULT_URL, token: TokenText = None, as_json: Json = False) -> None:
+def show_log(
+    limit: Limit = 100, url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False
+) -> None:
     """Show what was decided on first packets, newest first: of rules that log, inspect, reject or are tried out."""
-    rows = Client(url, token).items("/v1/firewall/log", limit)
+    rows = Client(url, token, ca).items("/v1/firewall/log", limit)
     print_json(rows) if as_json else print_table(rows, _LOG, "nothing was logged")
 
 
@@ -133,13 +135,14 @@ def dry_run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Policy file with another firewall.")] = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Show what passed in the last hour and would not have.
 
     Had the rules with dry_run acted; or, with FILE, had its firewall been in force. Nothing is changed.
     """
-    client, path = Client(url, token), "/v1/firewall/dry-run?limit=1000"
+    client, path = Client(url, token, ca), "/v1/firewall/dry-run?limit=1000"
     other = None if file is None else read_valid(file).document()["firewall"]
     rows = (client.get(path) if other is None else client.send("POST", path, other))["items"]
     print_json(rows) if as_json else print_table(rows, _REFUSED, "nothing that was seen would have been refused")

@@ -201,11 +201,15 @@ class Remedies:
     def _move_back(self, incident: Incident, now: float) -> list[Decision] | None:
         return [] if self.paths.restore(_endpoint(incident.subject.id)) else None
 
-    def note_ejection(self, member: MemberState, reason: str, now: float) -> None:
+    def note_ejection(self, member: MemberState, reason: str, now: float) -> Announce:
         """The first reaction, or this, took a member out: it belongs to the incident of that member."""
         incident = self.investigation.on_ejected(member, now)
         rate = self.effects.rate(incident, now)
-        incident.note(now, "eject", f"{member.pool}/{member.policy.name}", reason, rate)
+        name = f"{member.pool}/{member.policy.name}"
+        incident.note(now, "eject", name, reason, rate)
+        confirmed = member.ejection is not None and member.ejection.confirmed
+        fields: dict[str, object] = {"member": name, "reason": reason, "confirmed": confirmed, "incident": incident.id}
+        return Announce("eject", f"{name} is out: {reason}", fields)
 
     def _recover(self, now: float) -> list[Decision]:
         """Additive increase: a tenth of the weight per quiet step."""
