@@ -9,7 +9,7 @@ from typing import NamedTuple
 from controller import addresses
 from controller.addresses import is_ipv6
 from controller.balance import Choice, Service
-from controller.decisions import Decision, Persist
+from controller.decisions import Announce, Decision, Persist
 from controller.flows import Connection
 from controller.health import MemberKey, Target
 from controller.mirror import Pinned

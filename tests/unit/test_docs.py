@@ -206,7 +206,8 @@ def test_numbers_are_the_codes(page: str, words: str, value: float) -> None:
 def test_every_kind_of_log_line_is_explained() -> None:
     said = {
         kind
-        for path in (ROOT / "controller").rglob("*.py")
+        for folder in ("controller", "apps")
+        for path in (ROOT / folder).rglob("*.py")
         for kind in re.findall(r'Announce\(\s*"([a-z-]+)"', path.read_text())
     }
     section = (DOCS / "operations.md").read_text().partition("## Reading the log")[2].partition("\n## ")[0]

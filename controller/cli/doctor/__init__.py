@@ -9,7 +9,7 @@ import typer
 
 from controller.cli import DONE, FAILED
 from controller.cli.client import Client
-from controller.cli.options import DEFAULT_URL, Json, StateDir, TokenText, Url, default_state_dir
+from controller.cli.options import DEFAULT_URL, Ca, Json, StateDir, TokenText, Url, default_state_dir
 from controller.cli.output import cell, console, print_json
 from controller.cli.run import address
 
@@ -28,6 +28,7 @@ def doctor(
     state_dir: StateDir = None,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Check controller, switches and this machine.
@@ -37,7 +38,7 @@ def doctor(
     from controller.cli.doctor.findings import Verdict
 
     places = address(listen, "--listen"), address(api, "--api")
-    client = Client(url, token)
+    client = Client(url, token, ca)
     findings = []
     for finding in _examine(client, policy, certificate or [], places, state_dir or default_state_dir()):
         findings.append(finding)

@@ -8,7 +8,7 @@ import typer
 
 from controller.cli import CommandError
 from controller.cli.client import Client
-from controller.cli.options import DEFAULT_URL, Json, TokenText, Url
+from controller.cli.options import DEFAULT_URL, Ca, Json, TokenText, Url
 from controller.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
     url: Url = DEFAULT_URL,
     token: TokenText = None,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Watch pools, resets by cause, incidents and links.
@@ -32,7 +33,7 @@ def top(
     """
     from controller.cli.top.snapshot import Watch
 
-    watch = Watch(Client(url, token))
+    watch = Watch(Client(url, token, ca))
     if as_json:
         print_json(_measured(watch))
     elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
