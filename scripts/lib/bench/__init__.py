@@ -1,0 +1,1 @@
+"""Measurements of the whole controller against its targets (docs/benchmarks.md)."""
