@@ -37,7 +37,7 @@ _OXM, _NXM, _ERICOXM = 0x8000, 0x0001, 0x1000
 # name: (class, field, bytes). The order is the order on the wire: Open vSwitch wants a field's prerequisites before it.
 FIELDS: dict[str, tuple[int, int, int]] = {
     "in_port": (_OXM, 0, 4), "eth_dst": (_OXM, 3, 6), "eth_src": (_OXM, 4, 6), "eth_type": (_OXM, 5, 2), "vlan_vid": (_OXM, 6, 2),
-    "ip_proto": (_OXM, 10, 1), "ipv4_src": (_OXM, 11, 4), "ipv4_dst": (_OXM, 12, 4),
+    "ip_proto": (_OXM, 10, 1), "nw_ttl": (_NXM, 29, 1), "ipv4_src": (_OXM, 11, 4), "ipv4_dst": (_OXM, 12, 4),
     "ipv6_src": (_OXM, 26, 16), "ipv6_dst": (_OXM, 27, 16),
     "tcp_src": (_OXM, 13, 2), "tcp_dst": (_OXM, 14, 2), "udp_src": (_OXM, 15, 2), "udp_dst": (_OXM, 16, 2),
     "icmpv4_type": (_OXM, 19, 1), "icmpv4_code": (_OXM, 20, 1), "icmpv6_type": (_OXM, 29, 1), "icmpv6_code": (_OXM, 30, 1),

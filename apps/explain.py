@@ -7,6 +7,7 @@ from typing import Any
 from controller import addresses, firewall, isolation, timetable
 from controller.core import Core
 from controller.topology import Host
+from controller.zone_rules import default_of
 
 
 def explain(core: Core, now: float, src: str, dst: str, src_port: int | None, dst_port: int) -> dict[str, Any]:
@@ -54,8 +55,15 @@ def _refused(core: Core, now: float, source: int, target: int, dst_port: int) ->
     if entry is not None:
         why = f"{entry.client} is in quarantine ({entry.id}, {entry.action}): {entry.reason or 'by hand'}"
         return {"verdict": "drop", "reasons": [why]}
-    policy = core.policy.firewall
-    action, rule = firewall.verdict(policy, timetable.active_rules(policy, now), source, target, dst_port)
+    policy = core.in_force.firewall
+    zoning, hosts = core.zoning, core.topology.hosts
+    zones = zoning.of_address(source, hosts.get(source)), zoning.of_address(target, hosts.get(target))
+    if zones[0] in zoning.unfiltered:
+        return None
+    rules = zoning.concerning(timetable.active_rules(policy, now), *zones)
+    action, rule = firewall.verdict(policy, rules, source, target, dst_port)
+    if rule == firewall.DEFAULT_ID:
+        action, rule = default_of(zoning, policy, *zones)
     if action in ("allow", "limit"):
         return None
     return {"verdict": action, "rule": rule, "reasons": [f"firewall rule {rule}: {action}"]}

@@ -99,12 +99,12 @@ def _discovery(port_no: int) -> Iterator[FlowEntry]:
     yield FlowEntry(Table.ADMISSION, 94, V6.match(in_port=port_no, dst=_MULTICAST), Purpose.ADMISSION)
 
 
-def attached(host: Host) -> Iterator[FlowEntry]:
-    """The source check of a known station: this address from this MAC at this port."""
+def attached(host: Host, onward: Table = Table.TRACK) -> Iterator[FlowEntry]:
+    """The source check of a known station: this address from this MAC at this port. Its packets go on in table `onward`."""
     from_host = (SetField("reg0", FROM_HOST),)
     family = family_of(host.ip)
     ip = family.fields(in_port=host.port_no, eth_src=host.mac, src=host.ip)
-    yield FlowEntry(Table.ADMISSION, 50, match(**ip), Purpose.ADMISSION, from_host, goto=Table.TRACK)
+    yield FlowEntry(Table.ADMISSION, 50, match(**ip), Purpose.ADMISSION, from_host, goto=onward)
     if is_ipv6(host.ip):
         asking = match(**ip, ip_proto=ICMPV6, icmpv6_type=NEIGHBOUR_SOLICITATION)
         yield FlowEntry(Table.ADMISSION, 97, asking, Purpose.ADMISSION, goto=Table.NEIGHBOUR)

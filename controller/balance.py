@@ -121,7 +121,7 @@ def affinities(vip: int) -> tuple[int, int]:
 def otherwise(zone: int, addresses: Iterable[int]) -> Iterator[FlowEntry]:
     """What becomes of everything else that reaches table 4 at an edge switch."""
     for address in addresses:
-        yield _echo(address)
+        yield echo(address, Table.BALANCE, 110)
         yield FlowEntry(Table.BALANCE, 90, family_of(address).match(dst=address), Purpose.BALANCE)
     commit = Ct(zone, commit=True, mark=(KNOWN, KNOWN))
     for family in FAMILIES:
@@ -149,15 +149,15 @@ def to_vip(zone: int, service: Service) -> Iterator[FlowEntry]:
     yield FlowEntry(Table.PINNED, 10, match(**to_vip), Purpose.BALANCE, (ToGroup(service.group_id),))
 
 
-def _echo(address: int) -> FlowEntry:
-    """`ping` of a VIP is answered by the switch (RFC 1122 §3.2.2.6, RFC 4443 §4.2)."""
+def echo(address: int, table: Table, priority: int) -> FlowEntry:
+    """`ping` of a VIP or a gateway is answered by the switch (RFC 1122 §3.2.2.6, RFC 4443 §4.2)."""
     family = family_of(address)
     fields = family.match(ip_proto=family.icmp, dst=address, icmp_type=family.echo_request)
     actions = (
         Move("eth_src", "eth_dst", 48), SetField("eth_src", vip_mac(address)), Move(family.src, family.dst, family.bits),
         SetField(family.src, address), SetField(family.icmp_type, family.echo_reply), Output(IN_PORT),
     )  # fmt: skip
-    return FlowEntry(Table.BALANCE, 110, fields, Purpose.BALANCE, actions)
+    return FlowEntry(table, priority, fields, Purpose.BALANCE, actions)
 
 
 def redirect(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from controller import addresses, frames
-from controller.policy import Rule
+from controller.policy import Rule, zone_number
 
 NAMES = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
 _FULL = {False: (1 << 32) - 1, True: (1 << 128) - 1}
@@ -22,18 +22,26 @@ prefix_of = lru_cache(maxsize=1 << 16)(addresses.prefix)
 
 
 class FirstPacket(NamedTuple):
-    """What a rule judges: who begins to talk to whom. Addresses as integers; without ports both are 0."""
+    """What a rule judges: who begins to talk to whom. Addresses as integers; without ports both are 0, in no zone they are in zone 0."""
 
     src: int
     dst: int
     protocol: int
     src_port: int
     dst_port: int
+    from_zone: int = 0
+    to_zone: int = 0
 
     @property
     def name(self) -> str | None:
         """The protocol as rules call it; None for one that they do not name."""
         return NAMES.get(self.protocol)
+
+
+def between(rule: Rule, packet: FirstPacket) -> bool:
+    """Whether a packet is between the zones that a rule names."""
+    ends = (rule.from_zone, packet.from_zone), (rule.to_zone, packet.to_zone)
+    return all(name is None or zone_number(name) == number for name, number in ends)
 
 
 class _Shape(NamedTuple):
@@ -55,6 +63,8 @@ class Classifier:
                 shape = _Shape(family is addresses.V6, src[1], dst[1], rule.protocol)
                 self._tables.setdefault(shape, {}).setdefault((src[0], dst[0]), []).append(place)
         self._ports = [rule.port_ranges() for rule in self.rules]
+        self.zoned = any(rule.from_zone or rule.to_zone for rule in self.rules)
+        """Whether a rule names a zone."""
 
     def first(self, packet: FirstPacket) -> Rule | None:
         """The first rule about the packet."""
@@ -72,6 +82,8 @@ class Classifier:
                 if place >= best:
                     break
                 ports = self._ports[place]
+                if self.zoned and not between(self.rules[place], packet):
+                    continue
                 if not ports or any(low <= packet.dst_port <= high for low, high in ports):
                     best = place
                     break

@@ -61,19 +61,22 @@ from controller.parts import Parts, Planned
 from controller.paths import Paths
 from controller.pipeline import AGENT_PORT_FIRST, MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
-from controller.policy import AutomationMode, Policy
+from controller.policy import AutomationMode, Policy, in_force, tracks
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
 from controller.reconcile import NOT_RECONCILED, Installed, Slot, Wanted, reconcile, reconcile_parts
 from controller.refusals import Refusals
 from controller.rejection import reject
 from controller.resets import Resets
+from controller.router import Router
 from controller.segments import Segment, read_segment
 from controller.services import Services
+from controller.subnets import Subnets
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
 from controller.topology import Host, Topology
 from controller.virtual_firewall import VirtualFirewall
+from controller.zoning import PRESENCE_RENEWAL_S, Zoning
 
 COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0
 RULES_COUNTED_PER_S = 4000.0
@@ -96,6 +99,7 @@ class Core:
     def __init__(self, *, lldp_key: bytes, rng: random.Random, policy: Policy | None = None) -> None:
         self.topology = Topology()
         self.discovery = Discovery(self.topology, lldp_key)
+        self.router = Router(self.discovery)
         self.telemetry = Telemetry(self.topology, lldp_key)
         self.zones = Numbering("zones", MAX_ZONE)
         self.services = Services(
@@ -127,6 +131,9 @@ class Core:
         self.tally = Tally(self.resets, self.investigation)
         self.refusals = Refusals()
         self.policy = policy or Policy()
+        """What the operator declares; `in_force` is without what belongs to functions that are off."""
+        self.in_force = in_force(self.policy)
+        self.zoning = Zoning(self.in_force.zones)
         self.installed: dict[int, Installed] = {}
         self.wanted: dict[int, Planned] = {}
         self._parts = Parts()
@@ -138,7 +145,7 @@ class Core:
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
-        self._next_hold = self._next_rule_count = 0.0
+        self._next_hold = self._next_presence = self._next_rule_count = 0.0
         self._next_count = self._attentive_until = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
@@ -163,6 +170,10 @@ class Core:
             Purpose.OBSERVED: self.firewall.on_observed,
             Purpose.SAMPLED: self._on_sampled,
             Purpose.LINK_SAMPLE: self.elephants.on_packet,
+            Purpose.EXPIRED: self.router.on_expired,
+            Purpose.NO_ROUTE: self.router.on_no_route,
+            Purpose.UNKNOWN_HOST: self.router.on_unknown_host,
+            Purpose.GATEWAY: self.router.on_addressed,
         }
 
     def handle(self, event: Event, now: float) -> list[Decision]:
@@ -171,6 +182,8 @@ class Core:
         if self.discovery.topology_changed or self.discovery.hosts_changed:
             self._stale.update(self.installed)
             self._links_changed |= self.discovery.topology_changed
+            if self.discovery.hosts_changed:
+                self.router.hosts_changed(now)
             self.discovery.topology_changed = self.discovery.hosts_changed = False
         for record in self.reaction.recorded:
             self.activity.on_reset(record)
@@ -183,6 +196,7 @@ class Core:
         """When `Tick` is due at the latest."""
         due = [
             self.discovery.next_deadline(now),
+            self.router.next_deadline(now),
             self._next_count,
             self.reaction.next_deadline(now),
             self.services.next_deadline(now),
@@ -203,6 +217,8 @@ class Core:
             due.append(now)
         if self.installed and self.holding:
             due.append(self._next_hold)
+        if self.installed and self.zoning.closed:
+            due.append(self._next_presence)
         return max(now, min(due))
 
     # --- state that comes and goes ---------------------------------------------------------------------------------------------
@@ -220,23 +236,29 @@ class Core:
         return ended
 
     def _on_policy(self, event: PolicyChanged, now: float) -> list[Decision]:
-        self.policy = event.policy
-        self.reaction.apply(event.policy)
-        self.telemetry.apply(event.policy)
-        self.remedies.apply(event.policy)
-        forgotten = self._forget_affinities(self.services.affinities_ended_by(event.policy))
-        recorded = self.services.apply(event.policy, now) + self.quarantine.apply(event.policy.quarantine)
-        recorded += self.firewall.apply(event.policy.firewall, now)
+        self.policy, self.in_force = event.policy, in_force(event.policy)
+        return self._on_policy_in_force(self.in_force, now)
+
+    def _on_policy_in_force(self, policy: Policy, now: float) -> list[Decision]:
+        self.reaction.apply(policy)
+        self.telemetry.apply(policy)
+        self.remedies.apply(policy)
+        forgotten = self._forget_affinities(self.services.affinities_ended_by(policy))
+        recorded = self.services.apply(policy, now) + self.quarantine.apply(policy.quarantine)
+        recorded += self.firewall.apply(policy.firewall, now)
         recorded += self.agents.apply()
         self.activity.keep_only({member.number for member in self.services.pools.members.values()})
-        self.discovery.reserve(self.services.reserved)
-        self.investigation.apply(event.policy)
-        named = Named.by(event.policy)
+        subnets = Subnets.of(policy.subnets)
+        self.discovery.reserve(self.services.reserved, subnets)
+        self.router.apply(subnets)
+        self.investigation.apply(policy)
+        named = Named.by(policy)
         self.counters.keep_only(named.knows)
         self.tally.keep_only(named)
         self._replan_at_once()
         hold = self._renew_hold(now) if self.holding else self._release_hold()
-        return [*recorded, *self._find_members(now), *hold, *forgotten]
+        self.zoning = Zoning(policy.zones)
+        return [*recorded, *self._find_members(now), *hold, *forgotten, *self._say_present(now)]
 
     def _forget_affinities(self, vips: list[int]) -> list[Decision]:
         cookies = [balance.affinities(vip) for vip in vips]
@@ -386,6 +408,7 @@ class Core:
         self.reaction.ejected.clear()
         decisions += self.discovery.on_tick(now) + self.reaction.on_tick(now) + self.services.on_tick(now)
         decisions += self.agents.on_tick(now)
+        decisions += self.router.on_tick(now)
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
         acting = self.policy.automation.mode is AutomationMode.ENFORCE
         suspects = self.telemetry.may_be_pressed()
@@ -403,6 +426,8 @@ class Core:
                 decisions += self._take_over(dpid, installed, now)
         if self.holding and now >= self._next_hold:
             decisions += self._renew_hold(now)
+        if now >= self._next_presence:
+            decisions += self._say_present(now)
         if now >= self._next_count:
             attentive = self.investigation.incidents.open or now < self._attentive_until
             self._next_count = now + (COUNT_OFTEN_S if attentive else COUNT_INTERVAL_S)
@@ -423,8 +448,8 @@ class Core:
     @property
     def holding(self) -> bool:
         """Whether refusals are held at all: only while automation acts, and only where a pool wants it."""
-        enforcing = self.policy.automation.mode is AutomationMode.ENFORCE
-        return enforcing and any(pool.redispatch for pool in self.policy.pools.values())
+        enforcing = self.in_force.automation.mode is AutomationMode.ENFORCE
+        return enforcing and any(self.in_force.pools[vip.pool].redispatch for vip in self.in_force.vips.values())
 
     def _edges(self) -> list[int]:
         return [dpid for dpid in self.topology.edges() if dpid in self.installed]
@@ -436,6 +461,14 @@ class Core:
 
     def _hold_at(self, dpid: int) -> list[Decision]:
         return [InstallFlow(dpid, entry) for entry in mirror.hold()]
+
+    def _say_present(self, now: float) -> list[Decision]:
+        """Zones that are closed without us stay open for as long as we say this."""
+        self._next_presence = now + PRESENCE_RENEWAL_S
+        return [decision for dpid in self._edges() for decision in self._present_at(dpid)]
+
+    def _present_at(self, dpid: int) -> list[Decision]:
+        return [InstallFlow(dpid, self.zoning.presence())] if self.zoning.closed else []
 
     def _release_hold(self) -> list[Decision]:
         cookies = [entry.cookie for entry in mirror.hold()]
@@ -472,9 +505,10 @@ class Core:
 
     # --- switches --------------------------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, policy: Policy | None = None) -> Plan:
-        """The plan of this moment; with another `policy`, what would be planned with that."""
-        source = self.services.preview(policy, now) if policy else self.services
+    def plan(self, now: float, other: Policy | None = None) -> Plan:
+        """The plan of this moment; with another policy, what would be planned with that."""
+        policy = in_force(other) if other else self.in_force
+        source = self.services.preview(policy, now) if other else self.services
         return Plan(
             topology=self.topology,
             paths=self.paths,
@@ -486,11 +520,14 @@ class Core:
             now=now,
             settle_s=SETTLE_S,
             quarantine=self.quarantine,
-            rulebook=self.firewall.preview(policy.firewall, now) if policy else self.firewall.rulebook,
+            rulebook=self.firewall.preview(policy.firewall, now) if other else self.firewall.rulebook,
             shares=replace(self.shares, services=source),
             sampled=self.elephants.watched,
             pins=tuple(self.elephants.pins.values()),
-            known=self._parts.copy() if policy else self._parts,
+            subnets=Subnets.of(policy.subnets),
+            zoning=Zoning(policy.zones) if other else self.zoning,
+            tracked=tracks(policy),
+            known=self._parts.copy() if other else self._parts,
         )
 
     def _moved(self) -> bool:

@@ -16,6 +16,7 @@ from controller.decisions import Announce, Decision, Persist, SendPacket
 from controller.events import Port, PortChanged, SwitchConnected
 from controller.flows import TO_TABLE, Output
 from controller.schedule import Schedule
+from controller.subnets import Subnets
 from controller.topology import MAX_HOSTS_PER_PORT, Endpoint, Host, Switch, Topology
 
 SETTLE_S = 0.6
@@ -46,7 +47,8 @@ class Discovery:
     topology_changed: bool = False
     hosts_changed: bool = False
     reserved: frozenset[int] = frozenset()
-    """Addresses that no host may have: those of VIPs, and the one that own probes come from."""
+    """Addresses that no host may have: those of VIPs and gateways, and the one that own probes come from."""
+    subnets: Subnets = field(default_factory=Subnets)
     answers: list[Decision] = field(default_factory=list)
     """What may go out once the flows to the hosts just learnt are in force."""
     beacons: Beacons = field(init=False)
@@ -177,8 +179,8 @@ class Discovery:
         """An address was seen at a host port. A known one moves only when the old place no longer answers for it."""
         if not self._may_have_hosts(host.endpoint, now) or not _is_host_address(host):
             return []
-        if host.ip in self.reserved:
-            return [_claim(host, "the controller's own")]
+        if host.ip in self.reserved or not self.subnets.may_hold(host.ip):
+            return self._refuse(host, now)
         known = self.topology.hosts.get(host.ip)
         if known == host:
             return []
@@ -188,6 +190,12 @@ class Discovery:
             return []
         self._moves[host.ip] = _Move(host, now + MOVE_ANSWER_S)
         return [SendPacket(known.dpid, neighbours.question(host.ip), (Output(known.port_no),))]
+
+    def _refuse(self, host: Host, now: float) -> list[Decision]:
+        if host.ip in self.reserved:
+            return [_claim(host, "the controller's own")]
+        # Its answers could never be routed back to it: a false source, or a host with a wrong address.
+        return [_claim(host, "which is in no subnet")] if self._may_teach(host.endpoint, now) else []
 
     def _may_have_hosts(self, endpoint: Endpoint, now: float) -> bool:
         switch = self.topology.switches.get(endpoint[0])
@@ -241,10 +249,12 @@ class Discovery:
         del self.topology.hosts[outdated.ip]
         return [Persist("hosts", f"{outdated.ip:08x}", None)]
 
-    def reserve(self, addresses: frozenset[int]) -> None:
-        """No host may have these; one that had is forgotten."""
-        self.reserved = addresses
-        self._forget_hosts(host for host in self.topology.hosts.values() if host.ip in addresses)
+    def reserve(self, addresses: frozenset[int], subnets: Subnets) -> None:
+        """No host may have these, nor an address outside the subnets; one that had is forgotten."""
+        self.reserved, self.subnets = addresses | subnets.reserved, subnets
+        self._forget_hosts(
+            host for host in self.topology.hosts.values() if host.ip in self.reserved or not subnets.may_hold(host.ip)
+        )
 
     def _forget_hosts(self, hosts: Iterable[Host]) -> None:
         for host in list(hosts):

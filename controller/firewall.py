@@ -18,8 +18,9 @@ from controller.addresses import FAMILIES, Family, Fields, families_of
 from controller.classifier import Classifier, FirstPacket, prefix_of
 from controller.flows import FlowEntry, MaskedValue, MeterEntry, Punt, Purpose, match
 from controller.pipeline import ACK, EST, FROM_HOST, NEW, RST, SYN, TCP, UDP, Meter, Table
-from controller.policy import Firewall, FirewallDefault, Rule, RuleAction
+from controller.policy import Firewall, FirewallDefault, Rule, RuleAction, zone_number
 from controller.ranking import rank
+from controller.zoning import FROM, TO
 
 FIRST_PRIORITY, LAST_PRIORITY = 1_000, 60_000
 """Rules have priorities in between, as their order wants; a rule's meter has the number of its priority."""
@@ -174,7 +175,17 @@ def _addresses(rule: Rule, source: str, destination: str) -> Fields:
         fields[source] = prefix_of(rule.src)
     if rule.dst is not None:
         fields[destination] = prefix_of(rule.dst)
+    if rule.from_zone is not None:
+        fields[FROM] = zone_number(rule.from_zone)
+    if rule.to_zone is not None:
+        fields[TO] = zone_number(rule.to_zone)
     return fields
+
+
+def first_packets(zones: Fields, only_syn: bool = False) -> Iterator[Fields]:
+    """What begins any connection between zones, as match fields; of what begins nothing too, unless `only_syn`."""
+    for family in FAMILIES:
+        yield from _new(family, None, zones, (), _A_SYN if only_syn else _EITHER)
 
 
 def _new(

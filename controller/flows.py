@@ -51,8 +51,14 @@ class Purpose(IntEnum):
     BALANCE = 0x40
     UNAVAILABLE = 0x41
     ROUTE = 0x50
+    EXPIRED = 0x51
+    UNKNOWN_HOST = 0x52
+    NO_ROUTE = 0x53
+    GATEWAY = 0x54
+    ZONE = 0x58
     # Not reconciled: the data plane or a short timeout owns these.
     AFFINITY = 0xF0
+    PRESENT = 0xF1
 
 
 def purpose_of(cookie: int) -> Purpose | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controller import addresses, firewall
-from controller.classifier import FirstPacket
+from controller.classifier import FirstPacket, between
 from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RemoveMeter, SendPacket, SetMeter
 from controller.events import PacketSeen
 from controller.flows import TO_TABLE, FlowEntry, Match, MeterEntry, Output, Punt, Purpose
@@ -22,6 +22,7 @@ from controller.pipeline import ACK, EST, FROM_HOST, NEW, RST, SYN, TCP, UDP, Me
 from controller.policy import Rule
 from controller.rulebook import Rulebook
 from controller.widening import Region, widest
+from controller.zoning import FROM, TO
 
 PRIORITY = 60_500
 """Above every rule: a verdict meets none that says something else."""
@@ -77,8 +78,9 @@ class Inspector:
 
     def _region(self, packet: FirstPacket, rule: Rule | None, action: str, book: Rulebook) -> Region:
         before = book.enforced.rules[: book.enforced.place(packet)]
-        others = (other for other in before if not _says_the_same(other, rule, action))
-        return widest(packet, rule, others, any_source=rule is None or not rule.has_budget)
+        others = (other for other in before if between(other, packet) and not _says_the_same(other, rule, action))
+        region = widest(packet, rule, others, any_source=rule is None or not rule.has_budget)
+        return region._replace(zones=(packet.from_zone, packet.to_zone)) if book.enforced.zoned else region
 
     def _keep(self, dpid: int, region: Region, verdict: Verdict) -> list[Decision]:
         here = self.verdicts[dpid]
@@ -232,4 +234,5 @@ def _open(region: Region, packet: FirstPacket) -> Match:
 
 def _ends(region: Region, source: str, destination: str) -> addresses.Fields:
     sides = {source: region.src, destination: region.dst}
-    return {name: prefix for name, prefix in sides.items() if prefix[1]}
+    zones = dict(zip((FROM, TO), region.zones, strict=True)) if region.zones is not None else {}
+    return {name: prefix for name, prefix in sides.items() if prefix[1]} | zones

@@ -60,6 +60,8 @@ class Seen(NamedTuple):
     dst: int
     protocol: int
     dst_port: int
+    from_zone: int = 0
+    to_zone: int = 0
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class Observations:
 
     def add(self, packet: FirstPacket, now: float) -> None:
         """A first packet was shown."""
-        kind = Seen(packet.src, packet.dst, packet.protocol, packet.dst_port)
+        kind = Seen(packet.src, packet.dst, packet.protocol, packet.dst_port, packet.from_zone, packet.to_zone)
         times = self._seen.get(kind)
         if times is None or now - times.last > KEPT_S:
             self._seen[kind] = Times(now, now, 1)
@@ -108,7 +110,7 @@ class Observations:
         for kind, times in reversed(self._seen.items()):
             if now - times.last > KEPT_S:
                 return
-            packet = FirstPacket(kind.src, kind.dst, kind.protocol, 0, kind.dst_port)
+            packet = FirstPacket(kind.src, kind.dst, kind.protocol, 0, kind.dst_port, kind.from_zone, kind.to_zone)
             _, action = decide(*in_force, packet)
             rule, would = decide(*tried, packet)
             if action in PASSING and would not in PASSING:

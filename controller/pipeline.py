@@ -30,6 +30,10 @@ class Table(IntEnum):
     OPENED = 13
     COUNT = 14
     SAMPLE = 15
+    LEAVE = 16
+    ZONE_FROM = 17
+    ZONE_TO = 18
+    PRESENCE = 19
 
 
 class Meter(IntEnum):
@@ -51,6 +55,7 @@ class Meter(IntEnum):
     INSPECT = 20
     LOG = 21
     OBSERVE = 22
+    ROUTER = 12
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
@@ -75,6 +80,8 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.SAMPLE: (400, 200),
     # 300 probes of suspected links a second, if all of them end at one switch, and its share of the others.
     Meter.LINK_PROBE: (1000, 500),
+    # ICMP errors and hosts to be asked for: Linux sends 1,000 errors a second by default (icmp_msgs_per_sec), a fabric has many edges.
+    Meter.ROUTER: (200, 100),
 }
 
 
@@ -100,6 +107,12 @@ FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 # reg0: where the packet came in.
 FROM_HOST = 1
 FROM_FABRIC = 0
+
+# reg2: the packet leaves its sender's subnet.
+ROUTED = 1
+
+# reg3 and reg4: the zones that a connection comes from and goes to, by number; reg5: the controller is there.
+PRESENT = 1
 
 # ct_mark, from the top: what the connection has seen, then which VIP and which member it is pinned to.
 SYN_ACK_SEEN = 1 << 31
@@ -148,32 +161,39 @@ _CT_TUPLE = frozenset({"ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "
 _ARP = frozenset({"eth_type", "arp_op", "arp_spa", "arp_tpa"})
 _ND = frozenset({"eth_type", "ip_proto", "icmpv6_type", "ipv6_nd_target"})
 
+_ZONES = frozenset({"reg3", "reg4", "reg5"})
+
 RULES: dict[Table, TableRules] = {
     Table.ADMISSION: TableRules(
-        _IP | _ARP | {"in_port", "eth_src", "eth_dst"}, frozenset({Table.TRACK, Table.ROUTE, Table.NEIGHBOUR})
+        _IP | _ARP | {"in_port", "eth_src", "eth_dst"},
+        frozenset({Table.TRACK, Table.ROUTE, Table.NEIGHBOUR, Table.LEAVE}),
     ),
-    Table.TRACK: TableRules(_IP | {"in_port"}, frozenset()),
+    Table.TRACK: TableRules(_IP | {"in_port"}, frozenset({Table.ROUTE})),
     Table.FIREWALL: TableRules(
-        _IP | _CT | _CT_TUPLE | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE, Table.INSPECT})
+        _IP | _CT | _CT_TUPLE | _ZONES | {"reg0"}, frozenset({Table.RESETS, Table.BALANCE, Table.ROUTE, Table.INSPECT})
     ),
     Table.RESETS: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.HOLD})),
     Table.BALANCE: TableRules(_IP | _CT, frozenset({Table.ROUTE, Table.PINNED})),
-    Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst"}, frozenset()),
+    Table.ROUTE: TableRules(_IP | _CT | {"in_port", "eth_dst", "reg2"}, frozenset()),
     Table.NEIGHBOUR: TableRules(_ARP | _ND, frozenset({Table.ADVERTISE})),
     Table.HOLD: TableRules(_IP | _CT, frozenset()),
     Table.AFFINITY: TableRules(_IP, frozenset()),
     Table.PINNED: TableRules(_IP | {"reg1"}, frozenset()),
     Table.ADVERTISE: TableRules(_ND, frozenset()),
     Table.INSPECT: TableRules(_IP, frozenset()),
-    Table.OBSERVE: TableRules(_IP | _CT | {"reg0"}, frozenset()),
+    Table.OBSERVE: TableRules(_IP | _CT | _ZONES | {"reg0"}, frozenset()),
     Table.OPENED: TableRules(frozenset(), frozenset()),
     Table.COUNT: TableRules(_CT, frozenset()),
     Table.SAMPLE: TableRules(_IP, frozenset()),
+    Table.ZONE_FROM: TableRules(_CT_TUPLE | {"eth_type", "ct_state"}, frozenset({Table.ZONE_TO})),
+    Table.ZONE_TO: TableRules(_CT_TUPLE | {"eth_type", "ct_state"}, frozenset()),
+    Table.PRESENCE: TableRules(frozenset(), frozenset()),
+    Table.LEAVE: TableRules(_IP | {"nw_ttl"}, frozenset()),
 }
 
 _EITHER_IP = ("eth_type", (IPV4, IPV6))
 _NEEDS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "ip_proto": _EITHER_IP,
+    **dict.fromkeys(("ip_proto", "nw_ttl"), _EITHER_IP),
     **dict.fromkeys(("ipv4_src", "ipv4_dst", "ct_nw_src", "ct_nw_dst"), ("eth_type", (IPV4,))),
     **dict.fromkeys(("ipv6_src", "ipv6_dst", "ct_ipv6_src", "ct_ipv6_dst"), ("eth_type", (IPV6,))),
     "ct_nw_proto": _EITHER_IP,

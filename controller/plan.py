@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from controller import admission, balance, isolation, mirror, routes, tracking, volumes
+from controller import admission, balance, gateway, isolation, mirror, routes, tracking, volumes, zone_rules
 from controller.balance import Service
 from controller.elephants import Pin
 from controller.flows import FlowEntry, GroupEntry, MeterEntry
@@ -20,7 +20,9 @@ from controller.quarantine import Quarantine
 from controller.reconcile import Slot, Wanted
 from controller.rulebook import Rulebook
 from controller.services import Hairpin, Probed
+from controller.subnets import Subnets
 from controller.topology import Endpoint, Host, Topology
+from controller.zoning import Zoning
 
 OfMember = TypeVar("OfMember", Probed, Hairpin)
 METERS = tuple(MeterEntry(meter, *rate) for meter, rate in METER_RATES.items() if meter is not Meter.SAMPLE)
@@ -45,6 +47,10 @@ class Plan:
     quarantine: Quarantine
     rulebook: Rulebook
     shares: Shares
+    subnets: Subnets
+    zoning: Zoning
+    tracked: bool
+    """Whether a function of the chain needs to know connections."""
     sampled: frozenset[Endpoint] = frozenset()
     """Ports where a link ends whose packets are sampled."""
     pins: tuple[Pin, ...] = ()
@@ -83,6 +89,8 @@ class Plan:
 
     def moving(self, dpid: int, services: Iterable[Service]) -> dict[Slot, Wanted]:
         """What follows from how the members of these VIPs do: it changes within milliseconds of a reset."""
+        if not self.tracked:
+            return {}
         zone, of = self.topology.switches[dpid].zone, self.known.of
         parts: dict[Slot, Wanted] = {("cut",): of(("cut",), tracking.end_connections, self.cut)}
         for service in services:
@@ -125,7 +133,7 @@ class Plan:
     @cached_property
     def _neighbours(self) -> dict[Slot, Wanted]:
         """Answers to ARP and neighbour discovery, by where the hosts are."""
-        ours = sorted({*self.vip_addresses, *(one.source for one in self.probed)})
+        ours = sorted({*self.vip_addresses, *self.subnets.gateways, *(one.source for one in self.probed)})
         answers: dict[Slot, Wanted] = {("ours",): self.known.of(("ours",), admission.neighbours, ours, ())}
         taken = frozenset(self.vip_addresses)
         for edge in self.topology.edges():
@@ -142,23 +150,46 @@ class Plan:
     def _hairpins_by_member(self) -> dict[int, list[Hairpin]]:
         return _by_member(self.hairpins)
 
+    @cached_property
+    def _zoned_hosts(self) -> list[Host]:
+        """Who is at a port that a zone names."""
+        return [
+            host
+            for edge in self.topology.edges()
+            for host in self.topology.hosts_at(edge)
+            if self.zoning.has_port(host)
+        ]
+
+    @property
+    def _first_table(self) -> Table:
+        """Where packets go on behind the tracker."""
+        return Table.ZONE_FROM if self.zoning else self.rulebook.onward
+
     # --- parts -----------------------------------------------------------------------------------------------------------------
 
     def _edge(self, dpid: int, settled: list[int]) -> dict[Slot, Wanted]:
         zone, of = self.topology.switches[dpid].zone, self.known.of
-        onward, limit = self.rulebook.onward, self.rulebook.firewall.port_connections_per_s
+        onward, first = self.rulebook.onward, self._first_table
+        limit = self.rulebook.firewall.port_connections_per_s
         local = self.topology.hosts_at(dpid)
         ports = self.topology.fabric_ports(dpid)
         probed = [one for host in local for one in self._probed_by_member.get(host.ip, ())]
         hairpins = [one for host in local for one in self._hairpins_by_member.get(host.ip, ())]
         quarantined = part_of(isolation.content(self.quarantine, local))
-        return {
+        parts = {
             **self._neighbours,
-            ("attached",): of(("attached", dpid), _attached, zone, ports, local),
+            ("attached",): of(("attached", dpid), _attached, zone, ports, local, bool(self.subnets)),
             ("quarantine",): self.known.same(("quarantine", dpid), quarantined),
-            ("judged",): of(("judged", dpid), _judged, zone, self.vip_addresses, onward),
+            ("routed",): of(("routed",), _routed, self.subnets, self.vip_addresses),
+        }
+        if not self.tracked:
+            return parts | {("untracked",): of(("untracked",), tracking.untracked)}
+        return parts | {
+            ("zones",): of(("zones",), Zoning.entries, self.zoning, self._zoned_hosts, onward),
+            ("zone rules",): of(("zone rules",), zone_rules.entries, self.zoning, self.rulebook.firewall),
+            ("judged",): of(("judged", dpid), _judged, zone, self.vip_addresses, first),
             ("rules",): self.rulebook.part,
-            ("port limits",): of(("port limits", dpid), tracking.port_limits, zone, onward, settled, limit),
+            ("port limits",): of(("port limits", dpid), tracking.port_limits, zone, first, settled, limit),
             ("watched",): of(("watched", dpid), mirror.watch, zone, self.pairs),
             ("volumes",): of(("volumes",), volumes.entries, self.pairs, len(self.topology.edges())),
             ("members",): of(("members", dpid), _members, zone, local, probed, hairpins),
@@ -177,12 +208,19 @@ def _always() -> Content:
     return [*METERS, *admission.always()]
 
 
-def _attached(zone: int, fabric_ports: Iterable[int], local: Iterable[Host]) -> Iterator[FlowEntry]:
+def _attached(zone: int, fabric_ports: Iterable[int], local: Iterable[Host], routed: bool) -> Iterator[FlowEntry]:
     for port_no in fabric_ports:
         yield from admission.arriving(zone, port_no)
     for host in local:
-        yield from admission.attached(host)
+        yield from admission.attached(host, Table.LEAVE if routed else Table.TRACK)
         yield from routes.local(host)
+
+
+def _routed(subnets: Subnets, vips: tuple[int, ...]) -> Iterator[FlowEntry]:
+    if subnets:
+        yield from gateway.leaving(subnets)
+        yield from gateway.addressed(subnets)
+        yield from gateway.nowhere_to_go(subnets, vips)
 
 
 def _judged(zone: int, vips: tuple[int, ...], onward: Table) -> Content:

@@ -65,6 +65,8 @@ def _kind(rule: Rule, earlier: Rule) -> Literal["shadowed", "conflict"] | None:
         return "shadowed"
     if earlier.action is rule.action or covers(rule, earlier) or not _ports_meet(rule, earlier):
         return None
+    if not (_zones_meet(rule.from_zone, earlier.from_zone) and _zones_meet(rule.to_zone, earlier.to_zone)):
+        return None
     return "conflict"
 
 
@@ -74,12 +76,18 @@ def covers(wide: Rule, narrow: Rule) -> bool:
         return False
     if wide.protocol not in (None, narrow.protocol):
         return False
+    if wide.from_zone not in (None, narrow.from_zone) or wide.to_zone not in (None, narrow.to_zone):
+        return False
     if not (_contains(wide.src, narrow.src) and _contains(wide.dst, narrow.dst)):
         return False
     ports, own = narrow.port_ranges(), tuple(merged(wide.port_ranges()))
     return not own or (
         bool(ports) and all(any(low <= first and last <= high for low, high in own) for first, last in ports)
     )
+
+
+def _zones_meet(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one == other
 
 
 def _contains(wide: str | None, narrow: str | None) -> bool:

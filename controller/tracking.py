@@ -51,7 +51,13 @@ def track(zone: int, onward: Table = Table.FIREWALL) -> Iterator[FlowEntry]:
         yield FlowEntry(Table.TRACK, 10, family.match(), Purpose.TRACK, (Ct(zone, onward, nat=Nat()),))
     for kind in related.ERRORS:
         error = V6.match(ip_proto=ICMPV6, icmp_type=kind)
-        yield FlowEntry(Table.TRACK, 15, error, Purpose.TRACK, (Ct(zone, Table.FIREWALL),))
+        yield FlowEntry(Table.TRACK, 15, error, Purpose.TRACK, (Ct(zone, onward),))
+
+
+def untracked() -> Iterator[FlowEntry]:
+    """Nothing in the chain needs to know connections: every IP packet goes straight to its route."""
+    for family in FAMILIES:
+        yield FlowEntry(Table.TRACK, 10, family.match(), Purpose.TRACK, goto=Table.ROUTE)
 
 
 def port_limits(zone: int, onward: Table, ports: Iterable[int], per_s: int | None) -> Iterator[FlowEntry | MeterEntry]:

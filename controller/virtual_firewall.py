@@ -21,6 +21,7 @@ from controller.pipeline import Table
 from controller.policy import Firewall, Rule
 from controller.reconcile import Installed, is_budget
 from controller.rulebook import Rulebook
+from controller.zoning import FROM, TO
 
 Reject = Callable[[PacketSeen, str | None, float], list[Decision]]
 
@@ -66,7 +67,7 @@ class VirtualFirewall:
 
     def on_inspected(self, event: PacketSeen, now: float) -> list[Decision]:
         """A first packet waits for a verdict."""
-        packet = read_first_packet(event.frame)
+        packet = _first_packet(event)
         if packet is None:
             return []
         decisions, rule, action = self.inspector.judge(event, packet, self.rulebook, now)
@@ -76,7 +77,7 @@ class VirtualFirewall:
 
     def on_logged(self, event: PacketSeen, now: float) -> list[Decision]:
         """A copy of a first packet that a rule which logs has decided on already."""
-        packet = read_first_packet(event.frame)
+        packet = _first_packet(event)
         if packet is not None:
             rule, action = decide(self.rulebook.enforced, self._settings.default, packet)
             self._note(event, packet, rule.id if rule else DEFAULT_ID, action, now)
@@ -84,7 +85,7 @@ class VirtualFirewall:
 
     def on_observed(self, event: PacketSeen, now: float) -> list[Decision]:
         """A copy of a first packet on its way to the firewall."""
-        packet = read_first_packet(event.frame)
+        packet = _first_packet(event)
         if packet is None:
             return []
         self.observations.add(packet, now)
@@ -96,7 +97,7 @@ class VirtualFirewall:
 
     def on_rejected(self, event: PacketSeen, rule: str | None, now: float) -> list[Decision]:
         """A packet that a rule rejects, new or of an open connection: answered."""
-        packet = read_first_packet(event.frame)
+        packet = _first_packet(event)
         if packet is not None and rule is not None:
             self._note(event, packet, rule, "reject", now)
         return self._reject(event, rule, now)
@@ -159,3 +160,8 @@ class VirtualFirewall:
     def verdict_entry(self, dpid: int, cookie: int) -> FlowEntry | None:
         """The entry of a verdict by its cookie."""
         return dict(self.inspector.meaning(dpid)).get(cookie)
+
+
+def _first_packet(event: PacketSeen) -> FirstPacket | None:
+    packet = read_first_packet(event.frame)
+    return packet and packet._replace(from_zone=event.fields.get(FROM, 0), to_zone=event.fields.get(TO, 0))

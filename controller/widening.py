@@ -25,9 +25,13 @@ class Region(NamedTuple):
     src: MaskedValue
     dst: MaskedValue
     dst_port: MaskedValue
+    zones: tuple[int, int] | None = None
+    """The zones they are between, where rules name zones."""
 
     def holds(self, packet: FirstPacket) -> bool:
         """Whether the packet is one of them."""
+        if self.zones is not None and (packet.from_zone, packet.to_zone) != self.zones:
+            return False
         of_these = (addresses.is_ipv6(packet.dst), packet.protocol) == (self.is_ipv6, self.protocol)
         return of_these and all(
             value & mask == network

@@ -11,6 +11,8 @@ from topologies.model.wiring import Wiring
 
 PREFIXES = ["10.0.0.0/8", "10.0.0.100", "10.0.0.101", "10.0.1.0/24", "10.0.1.1", "10.0.2.2", "192.0.2.0/24"]
 IPV6_PREFIXES = ["::/0", "fd00::/64", "fd00::64", "fd00::65", "fd00::1:0/112", "fd00::1:1", "2001:db8::/32"]
+DIVISIONS = [[], ["10.0.0.0/16", "fd00::/64"], [f"10.0.{edge}.0/24" for edge in range(1, 10)]]
+"""Ways to divide a fabric into subnets: not at all; with the VIPs inside; with the VIPs outside."""
 PORTS = [80, 443, 8080, "80-90", "1000-1999", "1-65535"]
 
 
@@ -43,6 +45,21 @@ def firewalls(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def zones(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """No zones, or one by port inside one by prefix."""
+    defaults = st.sampled_from([None, "allow", "drop", "reject"])
+    modes = st.sampled_from(["open", "closed"])
+    chains = st.sampled_from([None, ["balancer", "router"]])
+    said = [
+        {"default_from": draw(defaults), "default_to": draw(defaults), "fail_mode": draw(modes), "chain": draw(chains)}
+        for _ in range(2)
+    ]
+    guests = {"name": "guests", "ports": ["0000000000000001:1"], **said[0]}
+    servers = {"name": "servers", "prefixes": ["10.0.0.0/16", "10.0.2.0/24"], **said[1]}
+    return draw(st.sampled_from([[], [guests, servers]]))
+
+
+@st.composite
 def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
     """One or two pools of the fabric's hosts and of some that are nowhere, up to three VIPs, a firewall."""
     nowhere = ["10.0.9.9", "fd00::9:9"]
@@ -66,4 +83,13 @@ def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
     sockets = draw(st.lists(st.sampled_from(places), unique_by=lambda place: place[1:], max_size=3))
     vips = {f"v{number}": {"address": address, "port": port, "pool": name, "affinity_timeout_s": draw(st.sampled_from([0, 0, 30]))}
             for number, (name, address, port) in enumerate(sockets)}  # fmt: skip
-    return parse_policy({"version": 1, "pools": pools, "vips": vips, "firewall": draw(firewalls())})
+    subnets = [
+        {"name": f"s{number}", "prefix": prefix, "gateway": prefix.rpartition(".")[0] + ".254" if "." in prefix else "fd00::ffff"}
+        for number, prefix in enumerate(draw(st.sampled_from(DIVISIONS)))
+    ]
+    judging, divided = draw(firewalls()), draw(zones())
+    if divided:
+        for rule in judging["rules"]:
+            rule |= {end: draw(st.sampled_from([None, "guests", "servers"])) for end in ("from_zone", "to_zone")}
+    parts = {"pools": pools, "vips": vips, "firewall": judging, "subnets": subnets, "zones": divided}
+    return parse_policy({"version": 1, **parts})

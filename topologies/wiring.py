@@ -158,12 +158,36 @@ class FabricTopo(Topo):
         self._edges += 1
         self.switch(name, EDGE, self._edges)
         for place in range(1, hosts + 1):
-            self._hosts += 1
-            address = f"{host_address(self._edges, place)}/{PREFIX_LENGTH}"
-            mac, ipv6 = host_mac(self._edges, place), host_ipv6_address(self._edges, place)
-            host = self.addHost(f"h{self._hosts}", cls=FabricHost, ip=address, mac=mac, ipv6=ipv6)
-            self.addLink(host, name, cls1=TCIntf, cls2=SwitchPort, bw=rate_mbit)
+            self.host(name, place, rate_mbit)
         return name
+
+    def host(
+        self,
+        edge: str,
+        place: int,
+        rate_mbit: float | None = None,
+        prefix_length: int = PREFIX_LENGTH,
+        gateway: str | None = None,
+    ) -> str:
+        """Adds a host at `place` of the latest edge switch, at its next port; returns the host's name.
+
+        Args:
+            edge: the switch's name.
+            place: of the host (`addressing.host_address`).
+            rate_mbit: of its link, None unshaped.
+            prefix_length: of its subnet.
+            gateway: its default router, None: it has none.
+
+        Raises:
+            ValueError: more than 255 edges, or not a place.
+        """
+        self._hosts += 1
+        address = f"{host_address(self._edges, place)}/{prefix_length}"
+        route = {} if gateway is None else {"defaultRoute": f"via {gateway}"}
+        mac, ipv6 = host_mac(self._edges, place), host_ipv6_address(self._edges, place)
+        host = self.addHost(f"h{self._hosts}", cls=FabricHost, ip=address, mac=mac, ipv6=ipv6, **route)
+        self.addLink(host, edge, cls1=TCIntf, cls2=SwitchPort, bw=rate_mbit)
+        return host
 
     def connect(self, a: str, b: str, rate_mbit: float | None = None) -> None:
         """Links two switches by a pair of veth; patch ports would make them behave as one switch."""

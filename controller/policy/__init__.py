@@ -4,6 +4,7 @@ A :class:`Policy` that exists is consistent: every value is in range and every r
 ``parse_policy`` and ``load_policy_file`` are the only doors for what comes from outside.
 """
 
+from controller.policy.chain import Function, in_force, tracks
 from controller.policy.diff import Change, diff, etag
 from controller.policy.file import MAX_FILE_BYTES, content_hash, load_policy_file, parse_policy_text
 from controller.policy.model import (
@@ -11,7 +12,6 @@ from controller.policy.model import (
     Automation,
     AutomationMode,
     Firewall,
-    FirewallDefault,
     HealthCheck,
     LinkCapacity,
     Links,
@@ -25,10 +25,12 @@ from controller.policy.model import (
     Schedule,
     Vip,
 )
+from controller.policy.network import Subnet, not_for_hosts
 from controller.policy.parse import parse_policy
 from controller.policy.problems import PolicyError, Problem
 from controller.policy.quarantine import QuarantineSettings
 from controller.policy.values import parse_switch_port
+from controller.policy.zones import FirewallDefault, Zone, zone_number
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -38,6 +40,7 @@ __all__ = [
     "Change",
     "Firewall",
     "FirewallDefault",
+    "Function",
     "HealthCheck",
     "LinkCapacity",
     "Links",
@@ -52,12 +55,18 @@ __all__ = [
     "Rule",
     "RuleAction",
     "Schedule",
+    "Subnet",
     "Vip",
+    "Zone",
     "content_hash",
     "diff",
     "etag",
+    "in_force",
     "load_policy_file",
+    "not_for_hosts",
     "parse_policy",
     "parse_policy_text",
     "parse_switch_port",
+    "tracks",
+    "zone_number",
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
+from controller.policy.chain import Function
+from controller.policy.network import not_for_hosts
 from controller.policy.problems import Location, PolicyError, Problem, format_path
+from controller.policy.zones import zone_number
 
 if TYPE_CHECKING:
     from controller.policy.model import Policy
@@ -18,6 +22,9 @@ def check(policy: Policy) -> None:
         *_vips(policy),
         *_addresses(policy),
         *_firewall(policy),
+        *_subnets(policy),
+        *_places(policy),
+        *_zones(policy),
         *_links(policy),
     ]
     if found:
@@ -85,6 +92,73 @@ def _firewall(policy: Policy) -> Iterator[Problem]:
     ids = _Once("the same id (or, without ids, the same rule)")
     for index, rule in enumerate(policy.firewall.rules):
         yield from ids.use(rule.id, ("firewall", "rules", index))
+
+
+def _subnets(policy: Policy) -> Iterator[Problem]:
+    names = _Once("the same name")
+    owners = {vip.address: f"VIP {name}" for name, vip in policy.vips.items()}
+    owners |= {
+        member.address: f"member {name}/{member.name}" for name, pool in policy.pools.items() for member in pool.members
+    }
+    if policy.probe_address is not None:
+        owners.setdefault(policy.probe_address, "own probes")
+    for index, subnet in enumerate(policy.subnets):
+        here: Location = ("subnets", index)
+        yield from names.use(subnet.name, (*here, "name"))
+        for other in policy.subnets[:index]:
+            # Which gateway is whose, and who is a neighbour of whom, must have one answer.
+            if subnet.network.version == other.network.version and subnet.network.overlaps(other.network):
+                yield Problem((*here, "prefix"), f"{subnet.prefix} overlaps {other.prefix} of subnet {other.name}")
+        if subnet.gateway in owners:
+            yield Problem((*here, "gateway"), f"{subnet.gateway} is the address of {owners[subnet.gateway]}")
+
+
+def _places(policy: Policy) -> Iterator[Problem]:
+    """Where there are subnets, a member outside all of them would never be heard of, and no address is a subnet's own."""
+    routed = {subnet.network.version for subnet in policy.subnets}
+    unusable = {
+        (subnet.network.version, address): subnet
+        for subnet in policy.subnets
+        for address in not_for_hosts(subnet.network)
+    }
+    used: list[tuple[Location, str]] = [(("vips", name, "address"), vip.address) for name, vip in policy.vips.items()]
+    for name, pool in policy.pools.items():
+        for index, member in enumerate(pool.members):
+            location: Location = ("pools", name, "members", index, "address")
+            used.append((location, member.address))
+            address = ipaddress.ip_address(member.address)
+            if address.version in routed and not any(address in subnet.network for subnet in policy.subnets):
+                yield Problem(location, f"{member.address} is in none of the subnets")
+    for location, text in used:
+        address = ipaddress.ip_address(text)
+        subnet = unusable.get((address.version, int(address)))
+        if subnet is not None:
+            yield Problem(location, f"{text} is the network's or the broadcast address of subnet {subnet.name}")
+
+
+def _zones(policy: Policy) -> Iterator[Problem]:
+    names, ports, prefixes = _Once("the same name"), _Once("the same port"), _Once("the same prefix")
+    numbers = _Once("by chance the same number, so one of them must be called otherwise,")
+    for index, zone in enumerate(policy.zones):
+        here: Location = ("zones", index)
+        yield from names.use(zone.name, (*here, "name"))
+        yield from numbers.use(zone_number(zone.name), here)
+        for place, port in enumerate(zone.ports):
+            yield from ports.use(port, (*here, "ports", place))
+        for place, prefix in enumerate(zone.prefixes):
+            yield from prefixes.use(prefix, (*here, "prefixes", place))
+        others = tuple(function for function in policy.chain if function is not Function.FIREWALL)
+        if zone.chain is not None and zone.chain not in (policy.chain, others):
+            # One switch serves hosts of many zones: who answers for a VIP or a gateway there cannot depend on who asks.
+            yield Problem(
+                (*here, "chain"), "a zone may leave out the firewall; balancer and router are the whole fabric's"
+            )
+    known = {zone.name for zone in policy.zones}
+    for index, rule in enumerate(policy.firewall.rules):
+        for field in ("from_zone", "to_zone"):
+            name = getattr(rule, field)
+            if name is not None and name not in known:
+                yield Problem(("firewall", "rules", index, field), f"there is no zone {name}")
 
 
 def _links(policy: Policy) -> Iterator[Problem]:

@@ -10,7 +10,13 @@ from controller.policy.model import Policy
 from controller.policy.problems import format_path
 
 # The field that names an entry of each list of entries.
-_LISTS_BY_KEY = {"members": ("name",), "rules": ("id",), "capacities": ("src", "dst")}
+_LISTS_BY_KEY = {
+    "members": ("name",),
+    "rules": ("id",),
+    "capacities": ("src", "dst"),
+    "subnets": ("name",),
+    "zones": ("name",),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from controller.policy import consistency
+from controller.policy.chain import ALL, Function, in_pipeline_order
+from controller.policy.frozen import Frozen
+from controller.policy.network import Subnet
 from controller.policy.quarantine import QuarantineSettings
 from controller.policy.values import (
     Flag,
@@ -31,17 +34,16 @@ from controller.policy.values import (
     port_bounds,
     wrong,
 )
+from controller.policy.zones import FirewallDefault, Zone
 
 MAX_MEMBERS = 256
 MAX_RULES = 20_000
 MAX_PORT_SPECS = 64
+MAX_SUBNETS = 256
+MAX_ZONES = 64
 DAY_S = 86_400
 
 Seconds = Annotated[StrictFloat, Range(0, DAY_S)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AdminState(StrEnum):
@@ -75,14 +77,6 @@ class RuleAction(StrEnum):
     LIMIT = "limit"
 
 
-class FirewallDefault(StrEnum):
-    """What happens to traffic that no rule matches."""
-
-    ALLOW = "allow"
-    DROP = "drop"
-    REJECT = "reject"
-
-
 class AutomationMode(StrEnum):
     """How far the controller acts by itself."""
 
@@ -91,7 +85,7 @@ class AutomationMode(StrEnum):
     FROZEN = "frozen"
 
 
-class Member(_Frozen):
+class Member(Frozen):
     """A server of a pool; ``weight`` is its share of new connections, 0 gets none."""
 
     name: Name
@@ -101,7 +95,7 @@ class Member(_Frozen):
     admin_state: AdminState = AdminState.ACTIVE
 
 
-class HealthCheck(_Frozen):
+class HealthCheck(Frozen):
     """An active check; ``rise`` successes bring a member up, ``fall`` failures take it down.
 
     ``agent_port``: where members' agents speak HAProxy's agent-check protocol, asked every ``agent_interval_s``.
@@ -124,7 +118,7 @@ class HealthCheck(_Frozen):
         return self
 
 
-class Pool(_Frozen):
+class Pool(Frozen):
     """Members that serve the same thing, and how far automation may go with them."""
 
     members: Annotated[tuple[Member, ...], Field(max_length=MAX_MEMBERS)] = ()
@@ -143,7 +137,7 @@ class Pool(_Frozen):
         return next((member for member in self.members if member.name == name), None)
 
 
-class Vip(_Frozen):
+class Vip(Frozen):
     """A virtual TCP service; ``affinity_timeout_s`` keeps a client on its member (an idle timeout of OpenFlow)."""
 
     address: HostAddress
@@ -152,7 +146,7 @@ class Vip(_Frozen):
     affinity_timeout_s: Annotated[StrictInt, Range(0, 65_535)] = 0
 
 
-class Schedule(_Frozen):
+class Schedule(Frozen):
     """When a rule applies, on the wall clock of ``timezone``; an ``end`` before ``start`` is on the next day."""
 
     days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Field(max_length=7)] = ()
@@ -167,10 +161,12 @@ class Schedule(_Frozen):
         return self
 
 
-_LATER_FIELDS = ("inspect", "per_source_pps", "per_source_connections_per_s", "log", "dry_run")
+_LATER_FIELDS = (
+    "from_zone", "to_zone", "inspect", "per_source_pps", "per_source_connections_per_s", "log", "dry_run",
+)  # fmt: skip
 
 
-class Rule(_Frozen):
+class Rule(Frozen):
     """A firewall rule. Higher ``priority`` first, then the order of the list; an absent field matches anything.
 
     ``dst_ports`` holds ports and ranges ``"lo-hi"``. A rule written without ``id`` gets one from its content.
@@ -180,6 +176,8 @@ class Rule(_Frozen):
     priority: Annotated[StrictInt, Range(0, 65_535)] = 100
     src: Prefix | None = None
     dst: Prefix | None = None
+    from_zone: Name | None = None
+    to_zone: Name | None = None
     protocol: Literal["tcp", "udp", "icmp"] | None = None
     dst_ports: Annotated[tuple[PortOrRange, ...], Field(max_length=MAX_PORT_SPECS)] = ()
     action: RuleAction
@@ -233,7 +231,7 @@ class Rule(_Frozen):
         return tuple(port_bounds(spec) for spec in self.dst_ports)
 
 
-class Firewall(_Frozen):
+class Firewall(Frozen):
     """The virtual firewall; ``cut_established`` also ends connections that a changed rule forbids."""
 
     default: FirewallDefault = FirewallDefault.ALLOW
@@ -245,7 +243,7 @@ class Firewall(_Frozen):
     rules: Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)] = ()
 
 
-class LinkCapacity(_Frozen):
+class LinkCapacity(Frozen):
     """Capacity of one direction of a link, for ports whose speed does not tell."""
 
     src: SwitchPort
@@ -253,27 +251,30 @@ class LinkCapacity(_Frozen):
     capacity_bps: Annotated[StrictInt, Range(1, 10**13)]
 
 
-class Links(_Frozen):
+class Links(Frozen):
     """What is known about links beforehand."""
 
     default_capacity_bps: Annotated[StrictInt, Range(1, 10**13)] = 1_000_000_000
     capacities: tuple[LinkCapacity, ...] = ()
 
 
-class Automation(_Frozen):
+class Automation(Frozen):
     """How far the controller acts by itself, and on which share of incidents."""
 
     mode: AutomationMode = AutomationMode.ENFORCE
     enforce_percent: Percent = 100
 
 
-class Policy(_Frozen):
+class Policy(Frozen):
     """Everything an operator declares. Raises PolicyError on construction when its parts contradict each other."""
 
     version: Version = 1
+    chain: Annotated[tuple[Function, ...], AfterValidator(in_pipeline_order)] = ALL
     pools: Mapping[Name, Pool] = Field(default_factory=dict)
     vips: Mapping[Name, Vip] = Field(default_factory=dict)
     firewall: Firewall = Firewall()
+    zones: Annotated[tuple[Zone, ...], Field(max_length=MAX_ZONES)] = ()
+    subnets: Annotated[tuple[Subnet, ...], Field(max_length=MAX_SUBNETS)] = ()
     links: Links = Links()
     automation: Automation = Automation()
     quarantine: QuarantineSettings = QuarantineSettings()

@@ -19,14 +19,14 @@ from controller.diagnosis.features import Feature
 from controller.diagnosis.model import CAUSES, Model
 from controller.flows import Purpose
 from controller.pipeline import METER_RATES, RULES, Table
-from controller.policy import model, values
+from controller.policy import model, network, values, zones
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 FIELDS = Path(__file__).with_name("policy_fields.yaml")
 MODELS = (
-    model.Policy, model.Pool, model.Member, model.HealthCheck, model.Vip, model.Firewall, model.Rule, model.Schedule, model.Links,
-    model.LinkCapacity, model.Automation, model.QuarantineSettings,
+    model.Policy, model.Pool, model.Member, model.HealthCheck, model.Vip, model.Firewall, model.Rule, model.Schedule,
+    zones.Zone, network.Subnet, model.Links, model.LinkCapacity, model.Automation, model.QuarantineSettings,
 )  # fmt: skip
 PLAIN_WORDS: dict[object, str] = {
     values.Name: "name", values.HostAddress: "address", values.Prefix: "address or prefix", values.TimeOfDay: "time of day",

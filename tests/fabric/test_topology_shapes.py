@@ -10,6 +10,7 @@ from topologies.fabric import Fabric
 from topologies.fat_tree import FatTreeTopo
 from topologies.leaf_spine import LeafSpineTopo
 from topologies.ring import RingTopo
+from topologies.routed import RoutedTopo
 from topologies.single import SingleTopo
 from topologies.tree import TreeTopo
 from topologies.wiring import FabricTopo
@@ -23,6 +24,7 @@ SHAPES = [
     (LeafSpineTopo(spines=2, leaves=3, hosts=2), 5, 6, 12),
     (TreeTopo(depth=3, fanout=2, hosts=1), 7, 4, 10),
     (FatTreeTopo(k=4), 20, 16, 48),
+    (RoutedTopo(), 4, 8, 12),
 ]
 
 

@@ -51,7 +51,7 @@ def planned(core: Core) -> Iterator[Wanted]:
     plan = core.plan(0.0)
     for dpid in core.topology.switches:
         wanted = plan.for_switch(dpid)
-        wanted.add(hold())
+        wanted.add([*hold(), core.zoning.presence()])
         yield wanted
 
 

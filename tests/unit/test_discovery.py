@@ -20,6 +20,7 @@ from controller.discovery import (
 from controller.events import Port, PortChanged, SwitchConnected
 from controller.flows import TO_TABLE, Output
 from controller.frames import ARP_REPLY, ARP_REQUEST, Arp, arp
+from controller.subnets import Subnets
 from controller.topology import MAX_HOSTS_PER_PORT, Host, Topology
 
 KEY = b"key"
@@ -136,7 +137,7 @@ def test_what_is_no_stations_mac_is_not_learnt(discovery: Discovery, mac: int) -
 def test_an_address_of_the_controllers_own_is_nobodys(discovery: Discovery) -> None:
     discovery.learn(ALICE, SETTLED)
     discovery.hosts_changed = False
-    discovery.reserve(frozenset({ALICE.ip}))
+    discovery.reserve(frozenset({ALICE.ip}), Subnets())
     assert discovery.topology.hosts == {} and discovery.hosts_changed
     assert [decision.kind for decision in discovery.learn(ALICE, SETTLED)] == ["spoof"]
     assert discovery.topology.hosts == {}

@@ -242,6 +242,8 @@ firewall:
   observe: true
   rules: [{src: 10.9.0.0/16, action: drop}, {src: 10.8.0.0/16, action: allow, inspect: first-packet}]
 quarantine: {remediation: [10.0.0.12]}
+subnets: [{name: all, prefix: 10.0.0.0/24, gateway: 10.0.0.254}, {name: six, prefix: fd00::/64, gateway: fd00::ff}]
+zones: [{name: z, ports: ["0000000000000001:1"], prefixes: [10.0.0.0/24], fail_mode: closed}]
 """
 
 
@@ -278,6 +280,7 @@ def planned() -> set[tuple[int, int]]:
     entries += [
         *mirror.hold(),
         *inspection_gate.gate(),
+        controller.zoning.presence(),
         *tracking.pick_up(1, controller.services.ways(now), [0x0A000015], 60),
     ]
     found = {(int(entry.table_id), entry.priority) for entry in entries}

@@ -131,6 +131,7 @@ class Pass:
         if packet.ip.ttl <= 1:
             return False
         packet.ip = packet.ip._replace(ttl=packet.ip.ttl - 1)
+        packet.changed()
         return True
 
     def _ct(self, packet: Packet, action: Ct) -> None:

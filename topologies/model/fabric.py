@@ -50,7 +50,10 @@ class FakeFabric:
         self.on_announcement: Callable[[Announce], object] = lambda _: None
         self.stored: dict[str, dict[str, object]] = {}
         self.switches = {dpid: make_switch(dpid, sorted(ports)) for dpid, ports in wiring.ports().items()}
-        self.hosts = {place.name: Host(place.mac, place.address, seed) for place in wiring.hosts}
+        self.hosts = {
+            place.name: Host(place.mac, place.address, seed, place.prefix_length, place.gateway)
+            for place in wiring.hosts
+        }
         self.links = wiring.links
         self._delay_s = channel_delay_s
         self._queue: list[tuple[float, int, Callable[[], None]]] = []

@@ -48,6 +48,7 @@ FIELDS: dict[str, Field] = {
     "eth_src": Field(48, True, "", ("", "eth_src")),
     "eth_type": Field(16, False),
     "ip_proto": Field(8, False, "ip"),
+    "nw_ttl": Field(8, False, "ip", ("ip", "ttl")),
     "ipv4_src": Field(32, True, "ipv4", ("ip", "src")),
     "ipv4_dst": Field(32, True, "ipv4", ("ip", "dst")),
     "ipv6_src": Field(128, True, "ipv6", ("ip", "src")),

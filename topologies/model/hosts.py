@@ -76,9 +76,11 @@ class Ping:
 class Host:
     """One interface with one address. `frames` is what it sends; the caller takes them out, and calls `wake` when due."""
 
-    def __init__(self, mac: int, address: int, seed: int = 0) -> None:
+    def __init__(self, mac: int, address: int, seed: int = 0, prefix_length: int = 0, gateway: int = 0) -> None:
         self.mac, self.address = mac, address
         self.family = family_of(address)
+        self._mask = (1 << self.family.bits) - (1 << self.family.bits - prefix_length)
+        self._gateway = gateway
         self.frames: list[bytes] = []
         self.listening: dict[int, Behaviour] = {}
         self.datagrams: list[tuple[int, int, int, bytes]] = []
@@ -137,16 +139,16 @@ class Host:
         action(attempt.endpoint)
         self._flush(attempt.dst, attempt.endpoint, now)
 
-    def ping(self, dst: int, now: float) -> Ping:
+    def ping(self, dst: int, now: float, ttl: int = 64) -> Ping:
         """Sends an echo request."""
         ident = self._chance.randrange(1 << 32)
         self._pings[ident] = Ping(dst, now)
-        self._send(dst, Icmp(self.family.echo_request, 0, ident), bytes(48), now)
+        self._send(dst, Icmp(self.family.echo_request, 0, ident), bytes(48), now, ttl=ttl)
         return self._pings[ident]
 
-    def send_udp(self, dst: int, src_port: int, dst_port: int, payload: bytes, now: float) -> None:
+    def send_udp(self, dst: int, src_port: int, dst_port: int, payload: bytes, now: float, ttl: int = 64) -> None:
         """Sends a datagram."""
-        self._send(dst, Udp(src_port, dst_port), payload, now)
+        self._send(dst, Udp(src_port, dst_port), payload, now, ttl=ttl)
 
     def next_deadline(self) -> float | None:
         """When `wake` wants to be called."""
@@ -259,7 +261,13 @@ class Host:
         ):
             del self._endpoints[endpoint.port, peer, endpoint.peer_port]
 
-    def _send(self, dst: int, transport: Tcp | Udp | Icmp, payload: bytes, now: float, ident: int = 0) -> None:
+    def _next_hop(self, dst: int) -> int:
+        on_link = not self._gateway or (dst ^ self.address) & self._mask == 0
+        return dst if on_link else self._gateway
+
+    def _send(
+        self, dst: int, transport: Tcp | Udp | Icmp, payload: bytes, now: float, ident: int = 0, ttl: int = 64
+    ) -> None:
         packet = Packet(0, self.mac, self.family.eth_type, payload)
         match transport:
             case Tcp():
@@ -268,20 +276,21 @@ class Host:
                 proto, packet.udp = PROTO_UDP, transport
             case Icmp():
                 proto, packet.icmp = self.family.icmp, transport
-        packet.ip = ip_header(self.address, dst, proto, ident)
-        ready, asked = self._neighbours.address(packet, dst)
+        packet.ip = ip_header(self.address, dst, proto, ident)._replace(ttl=ttl)
+        hop = self._next_hop(dst)
+        ready, asked = self._neighbours.address(packet, hop)
         self.frames += ready
         if asked:
-            self._at(now + ARP_RETRY_S, lambda then: self._ask_again(dst, then))
+            self._at(now + ARP_RETRY_S, lambda then: self._ask_again(hop, then))
 
-    def _ask_again(self, dst: int, now: float) -> None:
-        state = self._neighbours.retry(dst)
+    def _ask_again(self, hop: int, now: float) -> None:
+        state = self._neighbours.retry(hop)
         if isinstance(state, bytes):
             self.frames.append(state)
-            self._at(now + ARP_RETRY_S, lambda then: self._ask_again(dst, then))
+            self._at(now + ARP_RETRY_S, lambda then: self._ask_again(hop, then))
         elif state is Resolution.FAILED:
             for (_, peer, _), endpoint in list(self._endpoints.items()):
-                if peer == dst:
+                if self._next_hop(peer) == hop:
                     endpoint.give_up(End.UNREACHABLE, now)
                     self._flush(peer, endpoint, now)
 

@@ -222,6 +222,7 @@ class Packet:
         if self.ip is not None:
             family = V6 if isinstance(self.ip, Ipv6) else V4
             flow["ip_proto"], flow[family.src], flow[family.dst] = self.ip.proto, self.ip.src, self.ip.dst
+            flow["nw_ttl"] = self.ip.ttl
         if self.tcp is not None:
             flow["tcp_src"], flow["tcp_dst"], flow["tcp_flags"] = self.tcp.src, self.tcp.dst, self.tcp.flags
         elif self.udp is not None:

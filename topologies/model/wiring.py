@@ -33,6 +33,10 @@ class HostPlace:
     address: int
     at: SwitchPort
     speed: Speed = Speed()
+    prefix_length: int = 0
+    """Of its subnet; 0: everybody is its neighbour."""
+    gateway: int = 0
+    """Its default router; 0: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,9 @@ class Wiring:
                 links.append(LinkPlace(SwitchPort(dpids[a], ports[a]), SwitchPort(dpids[b], ports[b]), speed))
                 continue
             name, switch = (b, a) if a in dpids else (a, b)
-            address = int(ipaddress.IPv4Interface(info[name]["ip"]).ip)
+            interface = ipaddress.IPv4Interface(info[name]["ip"])
+            gateway = int(ipaddress.IPv4Address(info[name].get("defaultRoute", "via 0.0.0.0").removeprefix("via ")))
             mac = int(info[name]["mac"].replace(":", ""), 16)
-            hosts.append(HostPlace(name, mac, address, SwitchPort(dpids[switch], ports[switch]), speed))
+            at = SwitchPort(dpids[switch], ports[switch])
+            hosts.append(HostPlace(name, mac, int(interface.ip), at, speed, interface.network.prefixlen, gateway))
         return cls(tuple(hosts), tuple(links), {dpid: frozenset() for dpid in dpids.values()})
