@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, unique
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,7 @@ PURPOSE_SHIFT = 56
 HASH_MASK = (1 << PURPOSE_SHIFT) - 1
 
 
+@unique
 class Purpose(IntEnum):
     """Why a flow entry exists: the top byte of its cookie, so a packet-in names the function it is for."""
 

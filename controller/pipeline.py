@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import NamedTuple
 
 from controller.flows import Ct, FlowEntry, Match, Resubmit
 
 
+@unique
 class Table(IntEnum):
     """Table numbers. A packet goes up the numbers by goto; only a recirculation (`ct`) or a resubmit goes anywhere else."""
 
@@ -36,6 +37,7 @@ class Table(IntEnum):
     PRESENCE = 19
 
 
+@unique
 class Meter(IntEnum):
     """One meter per kind of punt: a flood of one must not starve another."""
 
@@ -52,10 +54,10 @@ class Meter(IntEnum):
     ICMP_ERROR = 11
     SAMPLE = 12
     LINK_SAMPLE = 13
+    ROUTER = 14
     INSPECT = 20
     LOG = 21
     OBSERVE = 22
-    ROUTER = 12
 
 
 METER_RATES: dict[Meter, tuple[int, int]] = {
