@@ -6,6 +6,7 @@ FAILED_STEPS=()
 REPORTS=$(mktemp -d)
 trap 'rm -rf "$REPORTS"' EXIT
 SUITE_LIMIT=20m # a suite that hangs fails
+AGAIN_AT_MOST=8 # more than so many failures are no accident
 
 # check NAME COMMAND…: a step that passes or fails as a whole.
 check() {
@@ -32,6 +33,18 @@ suite() {
   fi
   PASSED=$((PASSED + passed))
   FAILED=$((FAILED + failed))
+}
+
+# suite_on_switches NAME ARGUMENT…: the same, where real time matters. What fails while two sandboxes share the cores is run once more with
+# the machine to itself, and said to have been: twice is a failure.
+suite_on_switches() {
+  local failed_before=$FAILED steps=${#FAILED_STEPS[@]}
+  suite "$@"
+  local failed=$((FAILED - failed_before))
+  [ $failed -gt 0 ] && [ $failed -le "$AGAIN_AT_MOST" ] || return 0
+  say "$failed failed beside others; once more, alone"
+  FAILED=$failed_before FAILED_STEPS=("${FAILED_STEPS[@]:0:$steps}")
+  suite "$1, alone" "${@:2}" --last-failed --last-failed-no-failures none -n 1
 }
 
 # counted REPORT: the numbers of passed and of failed tests in a JUnit report.
