@@ -95,5 +95,7 @@ def server_sent(lines: Iterable[str]) -> Iterator[Event]:
             content += value
         elif not line:
             if content:
-                yield Event(kind, json.loads(content))
+                document = json.loads(content)
+                # The event's name says what changed, `act` by what.
+                yield Event(document.get("act", kind), document)
             kind, content = "message", ""
