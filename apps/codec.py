@@ -273,11 +273,6 @@ def request_groups(xid: int = 0) -> bytes:
     return multipart(MULTIPART_GROUP_DESC, b"", xid)
 
 
-def request_group_counters(xid: int = 0) -> bytes:
-    """The packet counts of every bucket of every group."""
-    return multipart(MULTIPART_GROUP, struct.pack("!I4x", OFPG_ANY - 3), xid)
-
-
 def request_meters(xid: int = 0) -> bytes:
     """The configuration of every meter."""
     return multipart(MULTIPART_METER_CONFIG, struct.pack("!I4x", OFPM_ALL), xid)
@@ -406,18 +401,6 @@ def decode_groups(body: bytes | memoryview) -> Iterator[tuple[int, int, bytes]]:
         if length < 8:
             return
         yield group_id, kind, bytes(body[offset + 8 : offset + length])
-        offset += length
-
-
-def decode_group_counters(body: bytes | memoryview) -> Iterator[tuple[int, list[int]]]:
-    """(group_id, packets of each bucket) of a group-statistics reply body (OpenFlow 1.3.5 §7.3.5.6)."""
-    offset = 0
-    while offset + 40 <= len(body):
-        length, group_id = struct.unpack_from("!H2xI", body, offset)
-        if length < 40:
-            return
-        buckets = range(offset + 40, min(offset + length, len(body)) - 15, 16)
-        yield group_id, [struct.unpack_from("!Q", body, at)[0] for at in buckets]
         offset += length
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from controller import addresses, firewall, isolation, timetable
 from controller.core import Core
+from controller.hosts import place_name
 from controller.topology import Host
 from controller.zone_rules import default_of
 
@@ -98,6 +99,6 @@ def _path(core: Core, source: Host, target: Host) -> list[list[str]]:
         ports = core.topology.next_hops(at, target.dpid)
         if not ports:
             return []
-        hops.append([f"{at:016x}:{port}" for port in ports])
+        hops.append([place_name((at, port)) for port in ports])
         at = core.topology.links[at, ports[0]][0]
-    return [*hops, [f"{target.dpid:016x}:{target.port_no}"]]
+    return [*hops, [place_name(target.endpoint)]]

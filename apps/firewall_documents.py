@@ -7,6 +7,7 @@ from controller.api.service import JsonObject
 from controller.api.times import rfc3339
 from controller.classifier import NAMES
 from controller.firewall_log import Logged
+from controller.hosts import place_name
 from controller.observation import WouldRefuse
 
 
@@ -17,7 +18,7 @@ def logged(one: Logged) -> JsonObject:
         "serial": one.serial, "time": rfc3339(one.time), "rule": one.rule, "action": one.action, "dry_run": one.dry_run,
         "src": addresses.text(packet.src), "src_port": packet.src_port or None, "dst": addresses.text(packet.dst),
         "dst_port": packet.dst_port or None, "protocol": NAMES.get(packet.protocol, str(packet.protocol)),
-        "place": f"{one.dpid:016x}:{one.in_port}", "suppressed": one.suppressed,
+        "place": place_name((one.dpid, one.in_port)), "suppressed": one.suppressed,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from controller.api.service import JsonObject, Measurement
 from controller.api.times import rfc3339
 from controller.core import Core
+from controller.hosts import place_name
 from controller.telemetry import LinkState
 from controller.topology import Endpoint
 
@@ -36,12 +37,12 @@ def link_measurements(core: Core, now: float) -> Iterator[Measurement]:
     """Every direction of every link, every host's port, and the control channels."""
     for near, far in core.topology.usable_links():
         state = core.telemetry.link(near, now)
-        yield from _samples("link", state, {"src": _text(near), "dst": _text(far)})
+        yield from _samples("link", state, {"src": place_name(near), "dst": place_name(far)})
     for switch in core.topology.switches.values():
         for port_no in switch.ports:
             if not core.topology.is_fabric_port((switch.dpid, port_no)):
                 state = core.telemetry.port((switch.dpid, port_no), now)
-                yield from _samples("port", state, {"port": _text(state.near)})
+                yield from _samples("port", state, {"port": place_name(state.near)})
         channel_ms = core.telemetry.channel_ms(switch.dpid, now)
         if channel_ms is not None:
             labels = {"dpid": f"{switch.dpid:016x}"}
@@ -73,10 +74,6 @@ def _samples(what: str, state: LinkState, labels: dict[str, str]) -> Iterator[Me
 
 def _bytes(bits: float | None) -> float | None:
     return None if bits is None else bits / 8
-
-
-def _text(endpoint: Endpoint) -> str:
-    return f"{endpoint[0]:016x}:{endpoint[1]}"
 
 
 def _reference(endpoint: Endpoint) -> JsonObject:

@@ -81,7 +81,7 @@ def _isolation(core: Core) -> Iterator[Measurement]:
     for meter in Meter:
         labels = {"meter": meter.name.lower().replace("_", "-")}
         text = "Packets for the controller that a switch's meter dropped."
-        yield Measurement("metered_drops", text, "counter", core.metered.totals[meter], labels)
+        yield Measurement("metered_drops", text, "counter", core.readings.dropped.totals[meter], labels)
     totals = core.counters.totals()
     dropped = sum(total for counted, total in totals.items() if counted[0] == "quarantine")
     yield Measurement("quarantine_hits", "Packets of quarantined clients, by flow counters.", "counter", dropped)

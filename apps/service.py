@@ -34,26 +34,22 @@ from controller.api.service import (
 )  # fmt: skip
 from controller.api.times import rfc3339
 from controller.causes import Cause as LikelyCause
+from controller.counting import OCTETS
 from controller.decisions import Announce, InstallFlow, RemoveFlow, RemoveGroup, SetGroup
 from controller.diagnosis.attribution import Attribution
 from controller.diagnosis.incidents import Incident
 from controller.diagnosis.report import document
 from controller.events import LoadReported, PolicyChanged
+from controller.hosts import place_name
 from controller.policy import Firewall, Policy, diff
 from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
-from controller.topology import Endpoint
 
 T = TypeVar("T")
 SAID = 5
 """Changes of a policy that one line says."""
 _FLAG_NAMES = ((0x02, "S"), (0x10, "A"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x20, "U"))
-
-
-def endpoint_text(endpoint: Endpoint) -> str:
-    """A port of a switch as `"0000000000000011:3"`."""
-    return f"{endpoint[0]:016x}:{endpoint[1]}"
 
 
 def _mac(mac: int) -> str:
@@ -126,7 +122,7 @@ class RunningController:
                         "port_no": port.port_no,
                         "name": port.name,
                         "up": port.up,
-                        "syn_flood": f"{switch.dpid:016x}:{port.port_no}" in self.core.floods.since,
+                        "syn_flood": place_name((switch.dpid, port.port_no)) in self.core.floods.since,
                     }
                     for port in switch.ports.values()
                 ],
@@ -196,7 +192,7 @@ class RunningController:
             "vip": self.core.services.vip_name(record.vip), "member": f"{member.pool}/{member.policy.name}" if member else None,
             "client": addresses.text(record.connection.src), "client_port": record.connection.src_port,
             "destination": addresses.text(record.connection.dst), "destination_port": record.connection.dst_port,
-            "sender": record.sender.value, "entry_port": endpoint_text(record.entry) if record.entry else None,
+            "sender": record.sender.value, "entry_port": place_name(record.entry) if record.entry else None,
             "stage": record.stage.value, "kind": record.kind.value, "ttl": segment.ttl, "flags": _flags(segment.flags),
             "seq": segment.seq, "ack": segment.ack, "window": segment.window, "repeated": record.repeated,
             "cause": incident.cause.value if incident else None, "incident": incident.id if incident else None,
@@ -269,9 +265,9 @@ class RunningController:
 
     def rule_hits(self) -> Mapping[str, tuple[int, int]]:
         """Packets and bytes matched by each firewall rule."""
-        packets, octets = self.core.counters, self.core.octets
+        total = self.core.counters.total
         ids = [rule.id for rule in self.core.policy.firewall.rules]
-        return {name: (packets.total("rule", name) or 0, octets.total("rule", name) or 0) for name in ids}
+        return {name: (total("rule", name) or 0, total(OCTETS, "rule", name) or 0) for name in ids}
 
     def firewall_log(self, limit: int, cursor: str | None) -> Page:
         """Logged verdicts, newest first; the cursor is a serial number."""

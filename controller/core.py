@@ -15,16 +15,12 @@ from controller import addresses, balance, frames, mirror, related, tracking
 from controller.activity import Activity
 from controller.agents import Agents
 from controller.anticipation import Anticipation
-from controller.counting import Counters
 from controller.decisions import (
     Announce,
     Decision,
     InstallFlow,
     RemoveFlow,
-    RequestCounters,
-    RequestMeterCounters,
     SendPacket,
-    SwitchDecision,
 )  # fmt: skip
 from controller.diagnosis.archive import Archive
 from controller.diagnosis.investigation import Investigation
@@ -55,16 +51,15 @@ from controller.floods import Floods
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.full_tables import FullTables, is_table_full
 from controller.locality import Shares
-from controller.metering import MeterDrops
 from controller.numbering import Numbering
-from controller.parts import Parts, Planned
 from controller.paths import Paths
 from controller.pipeline import AGENT_PORT_FIRST, MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
 from controller.policy import AutomationMode, Policy, in_force, tracks
 from controller.quarantine import Quarantine
 from controller.reaction import Reaction
-from controller.reconcile import NOT_RECONCILED, Installed, Slot, Wanted, reconcile, reconcile_parts
+from controller.readings import Readings
+from controller.reconcile import NOT_RECONCILED, Installed
 from controller.refusals import Refusals
 from controller.rejection import reject
 from controller.resets import Resets
@@ -75,19 +70,14 @@ from controller.subnets import Subnets
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
 from controller.topology import Host, Topology
+from controller.upkeep import Upkeep, installed_of
 from controller.virtual_firewall import VirtualFirewall
 from controller.zoning import PRESENCE_RENEWAL_S, Zoning
 
-COUNT_INTERVAL_S, COUNT_OFTEN_S = 2.0, 1.0
-RULES_COUNTED_PER_S = 4000.0
-"""Of each switch, on average: reading the counters must leave time for resets."""
 ATTENTIVE_S = 60.0
 """For so long after a switch connected, and while there is an incident, counters are asked for often."""
-COUNTED_TABLES = (Table.ADMISSION, Table.TRACK, Table.FIREWALL, Table.RESETS, Table.BALANCE, Table.COUNT)
 GRACE_S = 60
 """How long a switch that came back empty picks up connections it no longer knows."""
-REPLAN_SPACING_S, SMALL_FABRIC = 1e-3, 16
-"""A large fabric that changes all the time is planned anew at most once in so long per switch above so many."""
 MAX_ZONE = 0x7FFF
 DISCOVERY_GRACE_S = SETTLE_S + 0.2
 """A switch that already forwards for us is not touched for this long: first find out what is around it."""
@@ -106,10 +96,8 @@ class Core:
             self.topology, Numbering("members", MEMBER_MASK), Numbering("vips", (1 << VIP_BITS) - 1)
         )
         self.resets = Resets()
-        self.counters = Counters()
-        self.octets = Counters()
-        """Bytes, of the firewall's entries."""
-        self.metered = MeterDrops()
+        self.readings = Readings()
+        self.counters = self.readings.counters
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
         self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
         self.investigation.connection_total = lambda vip, member: self.counters.total("handshake", vip, member)
@@ -134,19 +122,13 @@ class Core:
         """What the operator declares; `in_force` is without what belongs to functions that are off."""
         self.in_force = in_force(self.policy)
         self.zoning = Zoning(self.in_force.zones)
-        self.installed: dict[int, Installed] = {}
-        self.wanted: dict[int, Planned] = {}
-        self._parts = Parts()
-        self._stale: set[int] = set()
-        """Switches for which something changed beside the members' shares."""
-        self._replanned = float("-inf")
-        self._at_once = False
+        self.upkeep = Upkeep()
+        self.installed, self.wanted = self.upkeep.installed, self.upkeep.wanted
         self._links_changed = False
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
-        self._next_hold = self._next_presence = self._next_rule_count = 0.0
-        self._next_count = self._attentive_until = 0.0
+        self._next_hold = self._next_presence = self._attentive_until = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
@@ -180,7 +162,7 @@ class Core:
         """What follows from a fact. The same events at the same times give the same decisions."""
         decisions = self._handlers[type(event)](event, now)
         if self.discovery.topology_changed or self.discovery.hosts_changed:
-            self._stale.update(self.installed)
+            self.upkeep.fabric_changed()
             self._links_changed |= self.discovery.topology_changed
             if self.discovery.hosts_changed:
                 self.router.hosts_changed(now)
@@ -189,7 +171,7 @@ class Core:
             self.activity.on_reset(record)
         self.reaction.recorded.clear()
         if self._moved():
-            self._replan_at_once()
+            self.upkeep.replan_at_once()
         return decisions + self._bring_up_to_date(now) + self._what_comes_after()
 
     def next_deadline(self, now: float) -> float:
@@ -197,7 +179,7 @@ class Core:
         due = [
             self.discovery.next_deadline(now),
             self.router.next_deadline(now),
-            self._next_count,
+            self.readings.next_deadline(),
             self.reaction.next_deadline(now),
             self.services.next_deadline(now),
             self.agents.next_deadline(now),
@@ -211,8 +193,8 @@ class Core:
         ]
         due += [when for when in (self.quarantine.next_deadline(), self.refusals.next_deadline()) if when is not None]
         due += [when for when, _ in self._arriving.values()]
-        if self._stale:
-            due.append(self._replan_due())
+        if self.upkeep.pending:
+            due.append(self.upkeep.due())
         if self.reaction.ejected:
             due.append(now)
         if self.installed and self.holding:
@@ -255,7 +237,7 @@ class Core:
         named = Named.by(policy)
         self.counters.keep_only(named.knows)
         self.tally.keep_only(named)
-        self._replan_at_once()
+        self.upkeep.replan_at_once()
         hold = self._renew_hold(now) if self.holding else self._release_hold()
         self.zoning = Zoning(policy.zones)
         return [*recorded, *self._find_members(now), *hold, *forgotten, *self._say_present(now)]
@@ -269,7 +251,7 @@ class Core:
         self._forget_installed(event.dpid)
         zone, recorded = self.zones.number(f"{event.dpid:016x}")
         first = self.discovery.on_connected(event, zone, now)
-        installed = _installed(event)
+        installed = installed_of(event)
         text = f"switch {event.dpid:016x} connected with {len(event.flows)} flow entries"
         decisions = [*recorded, *first, Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "connected"})]
         if any(purpose_of(cookie) and purpose_of(cookie) not in NOT_RECONCILED for cookie in installed.flows):
@@ -279,17 +261,16 @@ class Core:
         return decisions + self._take_over(event.dpid, installed, now)
 
     def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:
-        self.installed[dpid] = installed
+        self.upkeep.take_over(dpid, installed)
         self._attentive_until = now + ATTENTIVE_S
-        self._stale.add(dpid)
         self._links_changed = True
         self._after += self.firewall.on_connected(dpid, installed)
         self._after += self._hold_at(dpid) if self.holding else []
         self._after += self.firewall.open_gates([dpid])
-        if installed.flows or now >= self._replan_due():
+        if installed.flows or now >= self.upkeep.due():
             return []
         # In a large fabric its turn is later, but what crosses its links now would be lost.
-        return list(self._reconcile(dpid, self.plan(now).beginning()))
+        return list(self.upkeep.reconcile(dpid, self.plan(now).beginning()))
 
     def _pick_up(self, dpid: int, zone: int, now: float) -> list[Decision]:
         """A switch that has no entry of ours has no connections either: for a while, unknown ones are taken up."""
@@ -308,10 +289,8 @@ class Core:
         return [Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "disconnected"})]
 
     def _forget_installed(self, dpid: int) -> None:
-        self.installed.pop(dpid, None)
-        self.wanted.pop(dpid, None)
+        self.upkeep.forget(dpid)
         self._arriving.pop(dpid, None)
-        self._stale.discard(dpid)
 
     def _on_port(self, event: PortChanged, now: float) -> list[Decision]:
         return self.discovery.on_port(event, now)
@@ -326,11 +305,7 @@ class Core:
         return [Announce("switch-error", text, {"dpid": f"{event.dpid:016x}", "message": event.message[:64].hex()})]
 
     def _on_read(self, event: SwitchRead, now: float) -> list[Decision]:
-        """Only what the switch says it has counts: the difference is sent again."""
-        if event.dpid in self.installed:
-            self.installed[event.dpid] = _installed(event)
-            self.wanted.pop(event.dpid, None)
-            self._stale.add(event.dpid)
+        self.upkeep.read(event)
         return []
 
     def _on_load(self, event: LoadReported, now: float) -> list[Decision]:
@@ -428,22 +403,11 @@ class Core:
             decisions += self._renew_hold(now)
         if now >= self._next_presence:
             decisions += self._say_present(now)
-        if now >= self._next_count:
-            attentive = self.investigation.incidents.open or now < self._attentive_until
-            self._next_count = now + (COUNT_OFTEN_S if attentive else COUNT_INTERVAL_S)
-            decisions += [RequestCounters(dpid, table) for table in self._counted(now) for dpid in self._edges()]
-            decisions += [RequestMeterCounters(dpid) for dpid in sorted(self.installed)]
-            decisions += self._find_members(now)
-            decisions += self.firewall.follow_schedules(now)
+        attentive = bool(self.investigation.incidents.open) or now < self._attentive_until
+        asked = self.readings.requests(self._edges(), sorted(self.installed), self.firewall.rulebook, attentive, now)
+        if asked:
+            decisions += [*asked, *self._find_members(now), *self.firewall.follow_schedules(now)]
         return decisions + self.firewall.on_tick(self._edges(), now)
-
-    def _counted(self, now: float) -> list[Table]:
-        """The tables whose counters are due; thousands of rules are read more seldom than a few."""
-        tables: list[Table] = [table for table in COUNTED_TABLES if table is not Table.FIREWALL]
-        if now >= self._next_rule_count:
-            self._next_rule_count = now + len(self.firewall.rulebook.part.flows) / RULES_COUNTED_PER_S
-            tables.append(Table.FIREWALL)
-        return [*tables, Table.OBSERVE] if self.firewall.rulebook.observing else tables
 
     @property
     def holding(self) -> bool:
@@ -465,10 +429,7 @@ class Core:
     def _say_present(self, now: float) -> list[Decision]:
         """Zones that are closed without us stay open for as long as we say this."""
         self._next_presence = now + PRESENCE_RENEWAL_S
-        return [decision for dpid in self._edges() for decision in self._present_at(dpid)]
-
-    def _present_at(self, dpid: int) -> list[Decision]:
-        return [InstallFlow(dpid, self.zoning.presence())] if self.zoning.closed else []
+        return [InstallFlow(dpid, self.zoning.presence()) for dpid in self._edges()] if self.zoning.closed else []
 
     def _release_hold(self) -> list[Decision]:
         cookies = [entry.cookie for entry in mirror.hold()]
@@ -483,24 +444,19 @@ class Core:
     # --- counters --------------------------------------------------------------------------------------------------------------
 
     def _on_counted(self, event: FlowCounted, now: float) -> list[Decision]:
-        wanted = self.wanted.get(event.dpid)
-        if wanted is not None:
-            meant = wanted.meaning() | {
-                cookie: entry.counts for cookie, entry in self.firewall.inspector.meaning(event.dpid) if entry.counts
-            }
-            meaning = {cookie: _placed(counts, event.dpid) for cookie, counts in meant.items()}
-            self.counters.take(event, meaning, now)
-            if event.table_id == Table.FIREWALL:
-                self.octets.take(FlowCounted(event.dpid, event.table_id, event.octets), meaning, now)
-            self.investigation.on_counted(now)
-            self.activity.on_counted(now)
-            if event.table_id == Table.TRACK:
-                limit = self.policy.firewall.port_connections_per_s
-                return self.floods.on_counted(self.counters, event.dpid, limit, now)
+        planned = self.wanted.get(event.dpid)
+        if planned is None:
+            return self.firewall.on_counted(event, now)
+        self.readings.on_entries(event, planned, self.firewall.inspector, now)
+        self.investigation.on_counted(now)
+        self.activity.on_counted(now)
+        if event.table_id == Table.TRACK:
+            limit = self.policy.firewall.port_connections_per_s
+            return self.floods.on_counted(self.counters, event.dpid, limit, now)
         return self.firewall.on_counted(event, now)
 
     def _on_metered(self, event: MeterCounted, _: float) -> list[Decision]:
-        self.metered.take(event)
+        self.readings.on_meters(event)
         return []
 
     # --- switches --------------------------------------------------------------------------------------------------------------
@@ -527,7 +483,7 @@ class Core:
             subnets=Subnets.of(policy.subnets),
             zoning=Zoning(policy.zones) if other else self.zoning,
             tracked=tracks(policy),
-            known=self._parts.copy() if other else self._parts,
+            known=self.upkeep.parts.copy() if other else self.upkeep.parts,
         )
 
     def _moved(self) -> bool:
@@ -538,36 +494,19 @@ class Core:
             mover.changed = False
         return moved
 
-    def _replan_at_once(self) -> None:
-        self._stale.update(self.installed)
-        self._at_once = True
-
-    def _replan_due(self) -> float:
-        """When what has changed in the fabric is acted on: at once, but in a large fabric not again for each of many changes."""
-        return self._replanned + REPLAN_SPACING_S * max(0, len(self.installed) - SMALL_FABRIC)
-
     def _bring_up_to_date(self, now: float) -> list[Decision]:
         """Reconcile the switches that something changed for."""
-        replanned = sorted(self._stale) if self._at_once or now >= self._replan_due() else []
+        replanned = self.upkeep.turn(now)
         if replanned:
             self._follow_fabric(now)
-            self._stale.clear()
-            self._replanned, self._at_once = now, False
         moved = self.services.moved(now)
         if not replanned and moved is None:
             return []
         plan = self.plan(now)
-        decisions: list[Decision] = []
-        for dpid in replanned:
-            decisions += self._reconcile(dpid, plan.parts(dpid))
+        decisions: list[Decision] = [*self.upkeep.replan(plan, replanned)]
         if moved is not None:
             others = self.wanted.keys() - set(replanned)
-            for dpid in sorted(others.intersection(self._edges())):
-                before = self.wanted[dpid].parts
-                moving = plan.moving(dpid, moved.services)
-                self.wanted[dpid] = Planned(before | moving)
-                after = self.wanted[dpid].parts
-                decisions += reconcile_parts(dpid, self.installed[dpid], before, after, moving)
+            decisions += self.upkeep.move(plan, moved, sorted(others.intersection(self._edges())))
         return decisions
 
     def _follow_fabric(self, now: float) -> None:
@@ -578,32 +517,14 @@ class Core:
             self.telemetry.topology_changed()
             self._after += self._find_members(now)
 
-    def _reconcile(self, dpid: int, parts: dict[Slot, Wanted]) -> list[SwitchDecision]:
-        before = self.wanted.get(dpid)
-        planned = self.wanted[dpid] = Planned(parts)
-        if before is None:
-            return reconcile(dpid, self.installed[dpid], planned.together())
-        return reconcile_parts(dpid, self.installed[dpid], before.parts, parts, before.parts | parts)
-
     def _what_comes_after(self) -> list[Decision]:
         """What relies on the switches being up to date, when they are."""
         barriers = self.reaction.barriers()
-        if self._stale:
+        if self.upkeep.pending:
             return barriers
         after = self._after + self.discovery.answers + barriers
         self._after, self.discovery.answers = [], []
         return after
-
-
-def _placed(counts: tuple[str, ...], dpid: int) -> tuple[str, ...]:
-    """What an entry counts, told apart by switch where it is about a port."""
-    return (counts[0], f"{dpid:016x}:{counts[1]}") if counts[0] in ("injected", "syn") else counts
-
-
-def _installed(said: SwitchConnected | SwitchRead) -> Installed:
-    """What a switch says it has; of groups and meters only that they are there, so they are set again."""
-    flows = {cookie: table_id for table_id, cookie in said.flows}
-    return Installed(flows, dict.fromkeys(said.groups), dict.fromkeys(said.meters))
 
 
 def _is_plain(segment: Segment) -> bool:

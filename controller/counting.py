@@ -15,7 +15,7 @@ Counted = tuple[str, ...]
 Source = tuple[int, int, str]
 """(dpid, table_id, packets or octets): what one report is about."""
 OCTETS = "octets"
-VOLUMES = frozenset({"to-member", "from-member"})
+VOLUMES = frozenset({"to-member", "from-member", "rule"})
 """What bytes are counted of; their names begin with `OCTETS`."""
 RATE_WINDOW_S = 5.0
 STALE_S = 15.0
@@ -43,7 +43,8 @@ class Counters:
     def take(self, event: FlowCounted, meaning: Mapping[int, Counted], now: float) -> None:
         """Add what one table of one switch has counted since it last said."""
         self._take((event.dpid, event.table_id, "packets"), event.packets, meaning, now)
-        volumes = {cookie: (OCTETS, *counted) for cookie, counted in meaning.items() if counted[0] in VOLUMES}
+        named = ((cookie, meaning.get(cookie)) for cookie in event.octets)
+        volumes = {cookie: (OCTETS, *counted) for cookie, counted in named if counted and counted[0] in VOLUMES}
         if volumes:
             self._take((event.dpid, event.table_id, OCTETS), event.octets, volumes, now)
 

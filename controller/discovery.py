@@ -15,6 +15,7 @@ from controller.beacons import Beacons
 from controller.decisions import Announce, Decision, Persist, SendPacket
 from controller.events import Port, PortChanged, SwitchConnected
 from controller.flows import TO_TABLE, Output
+from controller.hosts import place_name
 from controller.schedule import Schedule
 from controller.subnets import Subnets
 from controller.topology import MAX_HOSTS_PER_PORT, Endpoint, Host, Switch, Topology
@@ -213,7 +214,7 @@ class Discovery:
         at_port = self.topology.hosts.count_at(host.endpoint)
         outdated = self._outdated(host, now) if at_port >= MAX_HOSTS_PER_PORT else None
         if at_port >= MAX_HOSTS_PER_PORT and outdated is None:
-            text = f"port {host.dpid:016x}:{host.port_no} already has {at_port} addresses"
+            text = f"port {place_name(host.endpoint)} already has {at_port} addresses"
             return [Announce("host-refused", text, {})]
         if not self._may_teach(host.endpoint, now):
             return []
@@ -229,7 +230,7 @@ class Discovery:
         }
         kind = "host-learned" if before is None else "host-moved"
         self.answers += [_answer(host.ip, host.mac, asker) for asker in self._waiting.pop(host.ip, {}).values()]
-        return [*forgotten, record, Announce(kind, f"{kind} at {host.dpid:016x}:{host.port_no}", fields)]
+        return [*forgotten, record, Announce(kind, f"{kind} at {place_name(host.endpoint)}", fields)]
 
     def _outdated(self, host: Host, now: float) -> Host | None:
         """The address that makes room for a station's new one at a full port: its own oldest of IPv6, now and then.
@@ -268,7 +269,7 @@ class Discovery:
         if move is None or known is None or known.endpoint != endpoint:
             return []
         del self._moves[ip]
-        return [_claim(move.host, f"that of {known.dpid:016x}:{known.port_no}")]
+        return [_claim(move.host, f"that of {place_name(known.endpoint)}")]
 
     def _finish_moves(self, now: float) -> list[Decision]:
         decisions: list[Decision] = []
@@ -367,7 +368,7 @@ def _is_host_address(host: Host) -> bool:
 
 
 def _claim(host: Host, whose: str) -> Announce:
-    text = f"{host.dpid:016x}:{host.port_no} claims an address, {whose}"
+    text = f"{place_name(host.endpoint)} claims an address, {whose}"
     return Announce(
         "spoof", text, {"address": addresses.text(host.ip), "dpid": f"{host.dpid:016x}", "port_no": host.port_no}
     )
@@ -379,4 +380,4 @@ def _answer(address: int, mac: int, asker: Host) -> Decision:
 
 
 def _link_record(near: Endpoint, far: Endpoint | None) -> Decision:
-    return Persist("links", f"{near[0]:016x}:{near[1]}", None if far is None else list(far))
+    return Persist("links", place_name(near), None if far is None else list(far))

@@ -15,6 +15,7 @@ from controller import addresses
 from controller.decisions import Announce, Decision
 from controller.diagnosis.windows import Heavy
 from controller.events import PacketSeen
+from controller.hosts import place_name
 from controller.pipeline import TCP, UDP
 from controller.telemetry import LinkState
 from controller.topology import Endpoint, Topology
@@ -90,10 +91,6 @@ class Elephants:
         """The ports where sampled links end."""
         links = self.topology.links
         return frozenset(links[near] for near in self._watches if near in links)
-
-    def pins_at(self, dpid: int) -> tuple[Pin, ...]:
-        """Pins that concern a switch."""
-        return tuple(pin for pin in self.pins.values() if any(near[0] == dpid for near in pin.path))
 
     def on_packet(self, event: PacketSeen, now: float) -> list[Decision]:
         """A packet of the sample, seen where a link ends."""
@@ -200,6 +197,6 @@ def _text(flow: Flow) -> str:
 def _announce(pin: Pin, near: Endpoint, share: float) -> Announce:
     held = near in pin.path
     where = "stays there while others make room" if held else "moves to another way"
-    name = f"{near[0]:016x}:{near[1]}"
+    name = place_name(near)
     text = f"flow {_text(pin.flow)} is {share:.0%} of link {name}: it {where}"
     return Announce("elephant", text, {"flow": _text(pin.flow), "link": name, "share": share, "moved": not held})

@@ -9,6 +9,17 @@ Endpoint = tuple[int, int]
 """(dpid, port_no)."""
 
 
+def place_name(endpoint: Endpoint) -> str:
+    """A port as people write it: the switch's dpid in hexadecimal, a colon, the port's number."""
+    return f"{endpoint[0]:016x}:{endpoint[1]}"
+
+
+def endpoint_of(name: str) -> Endpoint:
+    """The port that is written so; of a link, `dpid:port-dpid:port`, the sending one."""
+    dpid, _, port_no = name.partition("-")[0].partition(":")
+    return int(dpid, 16), int(port_no)
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """Where an address of either family lives: learnt from what came in at a host port. `ip` and `mac` are integers."""
@@ -63,6 +74,12 @@ class Hosts(dict[int, Host]):
     def count_at(self, endpoint: Endpoint) -> int:
         """How many addresses a port has."""
         return self._by_port[endpoint]
+
+    def alone_at(self, endpoint: Endpoint) -> Host | None:
+        """The only host at a port; None when there are several, or none."""
+        if self._by_port[endpoint] != 1:
+            return None
+        return next(host for host in self._by_switch[endpoint[0]].values() if host.port_no == endpoint[1])
 
     def edges(self) -> list[int]:
         """Switches that hosts are attached to, in order."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from controller import addresses
 from controller.flows import FlowEntry, Match, MeterEntry, Output, Purpose, SetField
+from controller.hosts import place_name
 from controller.pipeline import FROM_HOST, TCP, UDP, MeterRange, Table
 from controller.quarantine import Quarantine, Quarantined
 from controller.topology import Host
@@ -30,11 +31,7 @@ def flows(quarantine: Quarantine, hosts: Iterable[Host]) -> Iterator[FlowEntry]:
         if any(True for _ in allowed.about(host.ip)):
             continue
         for entry in about.about(host.ip):
-            if (
-                entry is None
-                or _is_elsewhere(entry, host)
-                or entry.place not in (None, f"{host.dpid:016x}:{host.port_no}")
-            ):
+            if entry is None or _is_elsewhere(entry, host) or entry.place not in (None, place_name(host.endpoint)):
                 continue
             for flow in _entry_flows(entry, host, quarantine.settings.remediation):
                 if flow.key not in seen:

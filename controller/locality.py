@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.balance import Choice, Service
 from controller.decisions import Announce, Decision
+from controller.hosts import place_name
 from controller.policy import Locality
 from controller.pressure import Pressure
 from controller.services import Services
@@ -161,4 +162,4 @@ class Shares:
 
 
 def _text(port: Endpoint) -> str:
-    return f"port {port[0]:016x}:{port[1]}"
+    return f"port {place_name(port)}"

@@ -7,6 +7,7 @@ hundreds of switches holds a hundred thousand different entries, and millions of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Self, TypeVar, cast
 
 from controller.flows import FlowEntry, GroupEntry, MeterEntry
@@ -88,6 +89,7 @@ class Planned:
         """The entry with this cookie."""
         return next((part.flows[cookie] for part in self.parts.values() if cookie in part.flows), None)
 
+    @cached_property
     def meaning(self) -> dict[int, Counted]:
         """What the entries that count something count, by cookie."""
         meaning: dict[int, Counted] = {}

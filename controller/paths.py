@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.decisions import Announce, Decision
+from controller.hosts import place_name
 from controller.pressure import PRESSED_UTILISATION, Pressure, pressure
 from controller.steering import CEILING_S, DOWN_S, FULL, Steered
 from controller.telemetry import LinkState
@@ -189,6 +190,6 @@ class Paths:
 
 
 def _announce(near: Endpoint, weight: int, why: str) -> Announce:
-    name = f"{near[0]:016x}:{near[1]}"
+    name = place_name(near)
     text = f"link {name} gets {weight} % of its share: {why}"
     return Announce("paths", text, {"link": name, "weight": weight, "why": why})

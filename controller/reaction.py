@@ -107,7 +107,7 @@ class Reaction:
         """Whether one host alone is at the port where a segment with its address came in."""
         if entry is None or event.purpose is Purpose.INJECTED:
             return False
-        return sum(host.endpoint == entry for host in self.topology.hosts.values()) == 1
+        return self.topology.hosts.alone_at(entry) is not None
 
     def _end(self, event: PacketSeen, segment: Segment, zone: int) -> Decisions:
         member = self.services.member(event.fields.get("ct_mark", 0) & MEMBER_MASK)

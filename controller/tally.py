@@ -56,6 +56,8 @@ _SENDERS = {
     Kind.INJECTED: Sender.INJECTED,
     Kind.OUT_OF_WINDOW: Sender.UNKNOWN,
 }
+_OF_PAIRS = frozenset({"reset", "handshake", "closed", ATTEMPT, TO_MEMBER, FROM_MEMBER})
+"""What is counted of a VIP and a member; the next two names are theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,11 @@ class Named:
 
     def knows(self, counted: Counted) -> bool:
         """Whether something counted still has its name."""
-        if counted[0] == "rule":
-            return counted[1] in self.rules
-        if counted[0] in ("reset", "handshake", "closed") and len(counted) > 2:
-            return counted[1:3] in self.pairs
-        if counted[0] in (ATTEMPT, TO_MEMBER, FROM_MEMBER, OCTETS):
-            return counted[-2:] in self.pairs
+        about = counted[1:] if counted[0] == OCTETS else counted
+        if about[0] == "rule":
+            return about[1] in self.rules
+        if about[0] in _OF_PAIRS and len(about) > 2:
+            return about[1:3] in self.pairs
         return True
 
 

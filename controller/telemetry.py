@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from controller.congestion import Congestion
 from controller.decisions import Announce, Decision
 from controller.events import PacketSeen, PortCounted, QueueCounted
+from controller.hosts import endpoint_of, place_name
 from controller.policy import Links, Policy
 from controller.polling import Poller, PortReading, Rate
 from controller.probing import Prober
@@ -114,7 +115,7 @@ class Telemetry:
         """Take over the capacities the policy states."""
         self._default_bps = policy.links.default_capacity_bps
         self._capacities: dict[tuple[Endpoint, Endpoint | None], int] = {
-            (_endpoint(link.src), _endpoint(link.dst)): link.capacity_bps for link in policy.links.capacities
+            (endpoint_of(link.src), endpoint_of(link.dst)): link.capacity_bps for link in policy.links.capacities
         }
 
     def topology_changed(self) -> None:
@@ -211,11 +212,6 @@ class Telemetry:
         )  # fmt: skip
 
 
-def _endpoint(text: str) -> Endpoint:
-    dpid, _, port_no = text.partition(":")
-    return int(dpid, 16), int(port_no)
-
-
 def _total(rate: Rate | None) -> int | None:
     return rate.total if rate else None
 
@@ -233,8 +229,8 @@ def _share(bytes_per_s: float | None, capacity_bps: int) -> float | None:
 
 
 def _announce(state: LinkState) -> Announce:
-    near = f"{state.near[0]:016x}:{state.near[1]}"
-    far = f"{state.far[0]:016x}:{state.far[1]}" if state.far else "its hosts"
+    near = place_name(state.near)
+    far = place_name(state.far) if state.far else "its hosts"
     said = f"is congested: {', '.join(state.reasons)}" if state.congested else "is no longer congested"
     fields: dict[str, object] = {"src": near, "dst": far, "congested": state.congested, "reasons": list(state.reasons)}
     return Announce("link", f"link {near} to {far} {said}", fields)

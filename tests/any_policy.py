@@ -84,7 +84,11 @@ def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
     vips = {f"v{number}": {"address": address, "port": port, "pool": name, "affinity_timeout_s": draw(st.sampled_from([0, 0, 30]))}
             for number, (name, address, port) in enumerate(sockets)}  # fmt: skip
     subnets = [
-        {"name": f"s{number}", "prefix": prefix, "gateway": prefix.rpartition(".")[0] + ".254" if "." in prefix else "fd00::ffff"}
+        {
+            "name": f"s{number}",
+            "prefix": prefix,
+            "gateway": prefix.rpartition(".")[0] + ".254" if "." in prefix else "fd00::ffff",
+        }
         for number, prefix in enumerate(draw(st.sampled_from(DIVISIONS)))
     ]
     judging, divided = draw(firewalls()), draw(zones())

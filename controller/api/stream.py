@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from controller.api.service import JsonObject, StreamEvent
+from controller.diagnosis.acts import OF_LINKS, OF_MEMBERS
 
 KEPT_EVENTS = 1_000
-_OF_MEMBERS = ("eject", "ejected", "would-eject", "readmit", "cut-weight", "weight", "cut")
 EVENT_OF_ACT = {
-    **dict.fromkeys(_OF_MEMBERS, "member"),
-    "paths": "link",
+    **dict.fromkeys(sorted(OF_MEMBERS), "member"),
+    **dict.fromkeys(sorted(OF_LINKS), "link"),
     "revert": "incident",
     "would-act": "incident",
     **dict.fromkeys(("spoof", "host-refused"), "host"),

@@ -18,6 +18,7 @@ from controller.diagnosis.model import Diagnosis, Model
 from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
 from controller.diagnosis.ways import Ways
 from controller.firewall import DEFAULT_ID
+from controller.hosts import place_name
 from controller.policy import Policy
 from controller.pools import MemberState
 from controller.resets import ResetRecord
@@ -180,7 +181,7 @@ class Investigation:
         port = self.evidence.port(endpoint)
         fresh = port.tally.collect()
         count = sum(fresh.values())
-        name = endpoint_name(endpoint)
+        name = place_name(endpoint)
         unusual = [
             pattern
             for pattern, number in fresh.items()
@@ -196,7 +197,7 @@ class Investigation:
 
     def subject_at(self, endpoint: Endpoint) -> Subject:
         """Whose what enters at a port is: the only host there, else the port itself."""
-        return Subject(SubjectType.CLIENT, self._who_lives_at(endpoint) or endpoint_name(endpoint))
+        return Subject(SubjectType.CLIENT, self._who_lives_at(endpoint) or place_name(endpoint))
 
     @staticmethod
     def client_subject(address: int) -> Subject:
@@ -204,8 +205,8 @@ class Investigation:
         return Subject(SubjectType.CLIENT, addresses.text(address))
 
     def _who_lives_at(self, endpoint: Endpoint) -> str | None:
-        hosts = [host for host in self.topology.hosts.values() if host.endpoint == endpoint]
-        return addresses.text(hosts[0].ip) if len(hosts) == 1 else None
+        host = self.topology.hosts.alone_at(endpoint)
+        return addresses.text(host.ip) if host else None
 
     def _look_at_rule(self, rule: str, elapsed: float, now: float) -> list[Decision]:
         evidence = self.evidence.rules[rule]
@@ -322,11 +323,6 @@ class Investigation:
     def member_incident(self, name: str) -> Incident | None:
         """The open incident about a member."""
         return self.incidents.open.get(Subject(SubjectType.MEMBER, name))
-
-
-def endpoint_name(endpoint: Endpoint) -> str:
-    """A port as operators write it."""
-    return f"{endpoint[0]:016x}:{endpoint[1]}"
 
 
 def announcement(incident: Incident, what: str) -> Announce:

@@ -24,12 +24,12 @@ from controller.decisions import Announce, Decision
 from controller.diagnosis.effects import Effects
 from controller.diagnosis.incidents import CONFIDENT, Incident, Outcome, SubjectType
 from controller.diagnosis.investigation import FEWEST, Investigation
+from controller.hosts import endpoint_of, place_name
 from controller.paths import Paths
 from controller.policy import AutomationMode, Policy
 from controller.pools import MemberState
 from controller.quarantine import Quarantine, QuarantineError
 from controller.services import Services
-from controller.topology import Endpoint
 
 RECOVERY_STEP_S = 5.0
 CUT_AGAIN_S = 3.0
@@ -166,7 +166,7 @@ class Remedies:
             # At the port it lives at now: nobody who uses this address elsewhere is put away for it.
             entry, decisions = self.quarantine.add(
                 client, self.quarantine.settings.automatic_action, now, reason=incident.cause.value,
-                incident=incident.id, place=f"{host.dpid:016x}:{host.port_no}" if host else None, automatic=True,
+                incident=incident.id, place=place_name(host.endpoint) if host else None, automatic=True,
             )  # fmt: skip
         except QuarantineError as error:
             incident.note(now, "quarantine", client, f"not done: {error}", outcome=Outcome.NOT_DONE)
@@ -176,7 +176,7 @@ class Remedies:
 
     def _move_paths(self, incident: Incident, now: float) -> list[Decision]:
         name = incident.subject.id
-        near = _endpoint(name)
+        near = endpoint_of(name)
         if not self.paths.demote(near, now):
             incident.note(now, "move-paths", name, "not done: no better way around it", outcome=Outcome.NOT_DONE)
             return []
@@ -199,7 +199,7 @@ class Remedies:
         return []
 
     def _move_back(self, incident: Incident, now: float) -> list[Decision] | None:
-        return [] if self.paths.restore(_endpoint(incident.subject.id)) else None
+        return [] if self.paths.restore(endpoint_of(incident.subject.id)) else None
 
     def note_ejection(self, member: MemberState, reason: str, now: float) -> Announce:
         """The first reaction, or this, took a member out: it belongs to the incident of that member."""
@@ -248,7 +248,7 @@ class Remedies:
                 decisions += (self.quarantine.remove(entry.id) or []) if entry else []
                 undone |= entry is not None
             elif taken.action == "move-paths":
-                undone |= self.paths.restore(_endpoint(incident.subject.id))
+                undone |= self.paths.restore(endpoint_of(incident.subject.id))
             elif taken.action == "eject" and member is not None and member.ejection is not None:
                 decisions += self.readmit(member, now)
                 undone = True
@@ -271,9 +271,3 @@ def _address(client: str) -> int | None:
         return addresses.number(client)
     except ValueError:
         return None
-
-
-def _endpoint(link: str) -> Endpoint:
-    """The sending port of a link's name, `dpid:port-dpid:port` or `dpid:port`."""
-    dpid, _, port_no = link.partition("-")[0].partition(":")
-    return int(dpid, 16), int(port_no)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controller.hosts import place_name
 from controller.telemetry import Telemetry
 from controller.topology import Endpoint, Host, Topology
 
@@ -21,7 +22,7 @@ class Ways:
     def name_of(self, near: Endpoint) -> str:
         """A direction of a link as operators write it, or the port of a host."""
         far = self.topology.links.get(near)
-        return _name(near) if far is None else f"{_name(near)}-{_name(far)}"
+        return place_name(near) if far is None else f"{place_name(near)}-{place_name(far)}"
 
     def suspect(self, member: Host, clients: Iterable[Host], now: float) -> None:
         """Have the links on the way measured often from now on."""
@@ -43,7 +44,7 @@ class Ways:
             state = self.telemetry.port(host.endpoint, now)
             measured |= state.utilisation is not None
             if state.congested:
-                blamed[_name(host.endpoint)] = share
+                blamed[place_name(host.endpoint)] = share
         for client, share in clients:
             edges[client.dpid] = edges.get(client.dpid, 0.0) + share
         for edge, share in edges.items():
@@ -57,7 +58,3 @@ class Ways:
         if worst is not None and blamed[worst] >= EXPLAINS * everybody:
             return True, worst
         return (False if measured else None), None
-
-
-def _name(endpoint: Endpoint) -> str:
-    return f"{endpoint[0]:016x}:{endpoint[1]}"

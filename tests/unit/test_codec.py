@@ -302,11 +302,6 @@ def test_groups_and_meters_that_a_switch_has(reference: ModuleType) -> None:
     raw = struct.pack("!HBxI", 8 + len(buckets), 1, entry.group_id) + buckets
     assert len(reference.OFPGroupDescStats.parser(raw, 0).buckets) == 2
     assert list(codec.decode_groups(raw * 2)) == [(entry.group_id, 1, buckets)] * 2
-    counters = struct.pack("!H2xII4xQQII", 40 + 32, entry.group_id, 0, 3, 300, 0, 0) + struct.pack(
-        "!QQQQ", 1, 100, 2, 200
-    )
-    assert [bucket.packet_count for bucket in reference.OFPGroupStats.parser(counters, 0).bucket_stats] == [1, 2]
-    assert list(codec.decode_group_counters(counters)) == [(entry.group_id, [1, 2])]
     meter = codec.encode(do.SetMeter(SWITCH, MeterEntry(5, 2000, 500), exists=False))[12:]
     described = struct.pack("!HHI", 8 + len(meter) - 4, 6, 5) + meter[4:]
     assert reference.OFPMeterConfigStats.parser(described, 0).meter_id == 5

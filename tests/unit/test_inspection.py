@@ -160,7 +160,7 @@ def test_hits_and_bytes_are_those_of_the_rule() -> None:
     counted = FlowCounted(1, Table.FIREWALL, dict.fromkeys(cookies, 5), dict.fromkeys(cookies, 600))
     core.handle(counted, 1.0)
     assert core.counters.total("rule", "web") == 5 * len(cookies)
-    assert core.octets.total("rule", "web") == 600 * len(cookies)
+    assert core.counters.total("octets", "rule", "web") == 600 * len(cookies)
 
 
 def test_the_log_is_bounded_in_rate_and_length_and_says_what_is_missing() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.core import COUNT_INTERVAL_S
+from controller import readings
 from controller.counting import Counters
 from controller.diagnosis.investigation import INTERVAL_S
 from controller.diagnosis.patterns import Pattern
@@ -126,7 +126,7 @@ class KnownLoad:
         if len(self._lagging) > COUNTERS_LAG_S / TICK_S:
             self._opened += self._lagging.pop(0)
         now = (number + 1) * TICK_S
-        if now % COUNT_INTERVAL_S < TICK_S:
+        if now % readings.INTERVAL_S < TICK_S:
             self._counters.take(FlowCounted(1, 0, {1: self._opened}), {1: ("handshake",)}, now)
         return self._counters.rate("handshake")
 

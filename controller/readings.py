@@ -1,0 +1,70 @@
+"""What switches count: when they are asked, and what the answers add to.
+
+Reading counters must leave time for resets: tables are read every second or two, thousands of rules more seldom than a few, and of a
+reply only the entries in it are looked up.
+"""
+
+from __future__ import annotations
+
+from controller.counting import Counted, Counters
+from controller.decisions import Decision, RequestCounters, RequestMeterCounters
+from controller.events import FlowCounted, MeterCounted
+from controller.inspection import Inspector
+from controller.metering import MeterDrops
+from controller.parts import Planned
+from controller.pipeline import Table
+from controller.rulebook import Rulebook
+
+INTERVAL_S, OFTEN_S = 2.0, 1.0
+RULES_PER_S = 4000.0
+"""Of each switch, on average."""
+TABLES = (Table.ADMISSION, Table.TRACK, Table.RESETS, Table.BALANCE, Table.COUNT)
+_BY_PORT = frozenset({"injected", "syn"})
+"""What is told apart by switch: it is about a port."""
+
+
+class Readings:
+    """Totals and rates of flow entries (`counters`), and what meters dropped (`dropped`)."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.dropped = MeterDrops()
+        self._next = self._next_rules = 0.0
+
+    def next_deadline(self) -> float:
+        """When switches are asked again."""
+        return self._next
+
+    def requests(
+        self, edges: list[int], switches: list[int], rulebook: Rulebook, attentive: bool, now: float
+    ) -> list[Decision]:
+        """Ask, if it is time: edge switches for entries, all of them for meters. `attentive`: something goes on."""
+        if now < self._next:
+            return []
+        self._next = now + (OFTEN_S if attentive else INTERVAL_S)
+        tables = self._tables(rulebook, now)
+        asked: list[Decision] = [RequestCounters(dpid, table) for table in tables for dpid in edges]
+        return asked + [RequestMeterCounters(dpid) for dpid in switches]
+
+    def _tables(self, rulebook: Rulebook, now: float) -> list[Table]:
+        tables = list(TABLES)
+        if now >= self._next_rules:
+            self._next_rules = now + len(rulebook.part.flows) / RULES_PER_S
+            tables.append(Table.FIREWALL)
+        return [*tables, Table.OBSERVE] if rulebook.observing else tables
+
+    def on_entries(self, event: FlowCounted, planned: Planned, inspector: Inspector, now: float) -> None:
+        """Take in what the entries of one table have counted."""
+        verdicts = dict(inspector.meaning(event.dpid)) if event.table_id == Table.FIREWALL else {}
+        meaning: dict[int, Counted] = {}
+        for cookie in event.packets:
+            counts = planned.meaning.get(cookie)
+            if counts is None and cookie in verdicts:
+                counts = verdicts[cookie].counts
+            if counts is not None:
+                meaning[cookie] = (counts[0], f"{event.dpid:016x}:{counts[1]}") if counts[0] in _BY_PORT else counts
+        self.counters.take(event, meaning, now)
+
+    def on_meters(self, event: MeterCounted) -> None:
+        """Take in what one switch's meters have dropped."""
+        self.dropped.take(event)
