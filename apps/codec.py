@@ -318,6 +318,11 @@ def encode(decision: do.SwitchDecision) -> bytes:
 # --- what switches say ---------------------------------------------------------------------------------------------------------
 
 
+def name_of(header: int) -> str | None:
+    """The name of the field that an OXM/NXM header is of, None when it is none of ours."""
+    return _BY_CODE.get((header >> 16, header >> 9 & 0x7F))
+
+
 def decode_fields(raw: bytes | memoryview) -> dict[str, int]:
     """The OXM/NXM fields of a match by name, unknown ones left out; of a masked field (`ct_state`) the value.
 

@@ -17,9 +17,11 @@ import os
 import socket as sockets
 import ssl
 from collections.abc import Callable
+from struct import Struct
 from typing import Any
 
 from apps.codec import OUR_XID
+from apps.fast_lane import FastLane
 from apps.gate import Gate
 from controller.flows import purpose_of
 
@@ -52,6 +54,7 @@ _COOKIE = slice(24 - 8, 24)
 _MESSAGES_PER_TURN = 256
 _QUEUED_AT_MOST = 200_000
 _SENT_AT_ONCE = 1 << 16
+_HEADER = Struct("!BBH")
 
 log = logging.getLogger("resetlb.openflow")
 
@@ -63,6 +66,7 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
     """A switch's connection: our messages as bytes to `sink`, a send queue that never blocks whoever decides."""
 
     sink: Sink | None = None
+    lane: FastLane
     gate = Gate()
 
     def __init__(self, socket: Any, address: Any) -> None:
@@ -129,18 +133,22 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
 
     def _take_messages(self, pending: bytearray) -> bool:
         """Handle the whole messages at the start of the buffer; False when it cannot be OpenFlow."""
-        count = start = 0
-        while len(pending) - start >= 8:
-            length = int.from_bytes(pending[start + 2 : start + 4])
-            if length < 8 or pending[start] not in _VERSIONS:
+        count, start, end = 0, 0, len(pending)
+        while end - start >= 8:
+            version, kind, length = _HEADER.unpack_from(pending, start)
+            if length < 8 or version not in _VERSIONS:
                 return False
-            if len(pending) - start < length:
+            if end - start < length:
                 break
-            self._take(bytes(pending[start : start + length]))
-            start += length
-            count += 1
             if count % _MESSAGES_PER_TURN == 0:
-                hub.sleep(0)
+                if count:
+                    hub.sleep(0)  # a flood leaves everybody else a turn
+                self.lane.look_at_clock()
+            count += 1
+            fast = kind == TYPE_PACKET_IN and self.state == MAIN_DISPATCHER
+            if not fast or not self.lane.takes(self.id, pending, start, length):
+                self._take(bytes(pending[start : start + length]))
+            start += length
         del pending[:start]
         return True
 
@@ -186,10 +194,15 @@ _controller.datapath_connection_factory = _serve_switch
 
 
 def start(
-    listen: tuple[str, int], gate: Gate, applications: list[str], sink: Sink, contexts: dict[str, object]
+    listen: tuple[str, int],
+    gate: Gate,
+    applications: list[str],
+    sink: Sink,
+    lane: FastLane,
+    contexts: dict[str, object],
 ) -> list[Any]:
     """Load the handshake application, ours and the user's, and listen for switches. Returns the greenlets that serve."""
-    Datapath.gate = gate
+    Datapath.gate, Datapath.lane = gate, lane
     Datapath.sink = staticmethod(sink)  # type: ignore[assignment]
     _cfg.CONF([], project="resetlb", default_config_files=[])
     for option, value in {

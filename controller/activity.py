@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from controller.counting import OCTETS, Counters
+from controller.events import ResetSum
 from controller.handshakes import Handshakes
-from controller.pipeline import SYN_ACK_SEEN
+from controller.pipeline import MEMBER_MASK, SYN_ACK_SEEN
 from controller.pools import MemberState
-from controller.resets import ResetRecord
-from controller.segments import Stage
+from controller.resets import ResetRecord, said_by
+from controller.segments import Kind, Stage
 from controller.services import Services
 from controller.volumes import ATTEMPT, FROM_MEMBER, TO_MEMBER
 
 N = TypeVar("N", int, float)
-_ABORTS = ("aborted-by-member", "aborted-by-client")
+_ABORTS = (Kind.ABORTED_BY_MEMBER, Kind.ABORTED_BY_CLIENT)
 FEWEST_ATTEMPTS_PER_S = 0.01
 SUMMED_S = 1.0
 
@@ -47,11 +48,20 @@ class Activity:
 
     def on_reset(self, record: ResetRecord) -> None:
         """A mirrored reset."""
-        if record.member and record.kind.value in _ABORTS:
-            aborts = self._aborts.setdefault(record.member, _Aborts())
-            aborts.seen += 1
-            open_before = record.mark & SYN_ACK_SEEN and record.stage is not Stage.AFTER_FIN
-            aborts.ended += bool(open_before and not record.repeated)
+        self._add(record.kind, record.stage, record.mark, int(not record.repeated), int(record.repeated))
+
+    def on_sum(self, added: ResetSum) -> None:
+        """Mirrored resets that were added up."""
+        said = said_by(added.purpose, added.state, added.mark, added.passive)
+        self._add(said.kind, said.stage, added.mark, added.connections, added.repeated)
+
+    def _add(self, kind: Kind, stage: Stage, mark: int, connections: int, repeated: int) -> None:
+        member = mark & MEMBER_MASK
+        if not member or kind not in _ABORTS:
+            return
+        aborts = self._aborts.setdefault(member, _Aborts())
+        aborts.seen += connections + repeated
+        aborts.ended += connections if mark & SYN_ACK_SEEN and stage is not Stage.AFTER_FIN else 0
 
     def on_counted(self, now: float) -> None:
         """New counts are in: tell members how many connections they have, at most once a second however many switches count."""

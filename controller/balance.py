@@ -166,8 +166,10 @@ def redirect(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
 
 
 def connection_of(fields: dict[str, int]) -> Connection | None:
-    """The original tuple that a packet-in after `ct()` carries; None when the tracker did not know one."""
+    """The original tuple that a packet-in after `ct()` carries; None when the tracker did not know one, or the switch says half of it."""
     for family in FAMILIES:
-        if family.ct_src in fields:
-            return Connection(fields[family.ct_src], fields["ct_tp_src"], fields[family.ct_dst], fields["ct_tp_dst"])
+        ends = [fields.get(name) for name in (family.ct_src, "ct_tp_src", family.ct_dst, "ct_tp_dst")]
+        known = [end for end in ends if end is not None]
+        if len(known) == len(ends):
+            return Connection(*known)
     return None

@@ -15,6 +15,7 @@ from controller import addresses, balance, frames, mirror, related, tracking
 from controller.activity import Activity
 from controller.agents import Agents
 from controller.anticipation import Anticipation
+from controller.bulk import Bulk
 from controller.decisions import (
     Announce,
     Decision,
@@ -40,6 +41,7 @@ from controller.events import (
     PortChanged,
     PortCounted,
     QueueCounted,
+    ResetsSummed,
     Restored,
     SwitchConnected,
     SwitchDisconnected,
@@ -96,6 +98,8 @@ class Core:
             self.topology, Numbering("members", MEMBER_MASK), Numbering("vips", (1 << VIP_BITS) - 1)
         )
         self.resets = Resets()
+        self.bulk = Bulk(self.resets.recent)
+        """Filled by whoever receives resets, faster than events can be handled; its sums come as events."""
         self.readings = Readings()
         self.counters = self.readings.counters
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
@@ -132,6 +136,7 @@ class Core:
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
+            ResetsSummed: self._on_summed,
             BarrierReplied: self.reaction.on_barrier, FlowCounted: self._on_counted,
             PortCounted: self.telemetry.on_ports, QueueCounted: self.telemetry.on_queues,
             MeterCounted: self._on_metered,
@@ -326,6 +331,12 @@ class Core:
         if event.purpose is Purpose.PROBE and segment.dst_port >= AGENT_PORT_FIRST:
             return self.agents.on_segment(segment, event.frame, now)
         return self.reaction.on_segment(event, segment, switch.zone, now)
+
+    def _on_summed(self, event: ResetsSummed, now: float) -> list[Decision]:
+        self.investigation.add_sums(event.sums, now)
+        for added in event.sums:
+            self.activity.on_sum(added)
+        return []
 
     def _on_sampled(self, event: PacketSeen, now: float) -> list[Decision]:
         segment = read_segment(event.frame)

@@ -70,6 +70,31 @@ class PacketSeen:
     cookie: int = 0
 
 
+class ResetSum(NamedTuple):
+    """Mirrored resets that say the same. `source` is (dpid, in_port) where they were caught, for false ones; of all others it is (0, 0).
+
+    `target` is (address, port) of whom the connection was opened to, `passive` as in `bulk.Reading`. `connections` were reset for the
+    first time of late, `repeated` not; `clients` opened the last of the former (of false ones: were claimed to send them).
+    """
+
+    purpose: Purpose
+    source: tuple[int, int]
+    state: int
+    mark: int
+    target: tuple[int, int]
+    passive: bool
+    connections: int
+    repeated: int
+    clients: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResetsSummed:
+    """Mirrored resets that came faster than they can be looked at one by one."""
+
+    sums: tuple[ResetSum, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class BarrierReplied:
     """Everything sent before the barrier with this token is in force."""
@@ -169,6 +194,7 @@ Event = (
     | SwitchDisconnected
     | PortChanged
     | PacketSeen
+    | ResetsSummed
     | BarrierReplied
     | FlowCounted
     | PortCounted

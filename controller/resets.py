@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from controller.balance import connection_of
 from controller.flows import Connection, Purpose
@@ -19,11 +21,12 @@ from controller.pipeline import (
     VIP_MASK,
     VIP_SHIFT,
 )  # fmt: skip
-from controller.segments import Kind, Segment, Sender, Stage, facts_of, kind_of
+from controller.segments import Kind, Segment, Sender, Stage, Style, facts_of, kind_of
 from controller.topology import Endpoint
 
 KEPT = 10_000
 SAME_CONNECTION_S = 2.0
+"""At least so long, and at most twice that, a connection is remembered to have been reset, unless a flood displaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,46 @@ def stage_of(mark: int) -> Stage:
     return Stage.POST_HANDSHAKE if mark & SYN_ACK_SEEN else Stage.POST_SYN
 
 
+class Said(NamedTuple):
+    """Who sent a reset, when in the connection's life, and what it did."""
+
+    sender: Sender
+    stage: Stage
+    kind: Kind
+    style: Style
+
+
+@lru_cache(maxsize=1 << 14)
+def said_by(purpose: Purpose, state: int, mark: int, passive: bool) -> Said:
+    """What resets say that were added up (`events.ResetSum`): in the window, or false by where they entered."""
+    sender = Sender.MEMBER if state & RPL else Sender.CLIENT
+    if purpose is Purpose.INJECTED:
+        sender = Sender.INJECTED
+    stage, style = stage_of(mark), Style.PASSIVE if passive else Style.ACTIVE
+    return Said(sender, stage, kind_of(style, sender, stage, member_answered=bool(mark & SYN_ACK_SEEN)), style)
+
+
+class Recent:
+    """Connections that were reset of late: two generations of hashes, the older is forgotten when the younger is full or old."""
+
+    def __init__(self) -> None:
+        self._younger: set[int] = set()
+        self._older: set[int] = set()
+        self._began = 0.0
+
+    def seen(self, src: int, src_port: int, dst: int, dst_port: int, now: float) -> bool:
+        """Whether this connection is among them, either way round (what is out of window does not say who opened it). From now on it is."""
+        here, there = src << 16 | src_port, dst << 16 | dst_port
+        key = hash((here, there) if here < there else (there, here))
+        if now - self._began > SAME_CONNECTION_S or len(self._younger) >= KEPT:
+            self._older = self._younger if now - self._began <= 2 * SAME_CONNECTION_S else set()
+            self._younger, self._began = set(), now
+        if key in self._younger:
+            return True
+        self._younger.add(key)
+        return key in self._older
+
+
 class Resets:
     """The newest `KEPT` records, and which connections they were of."""
 
@@ -68,7 +111,7 @@ class Resets:
         self.unsettled: deque[ResetRecord] = deque(maxlen=KEPT)
         """What `tally.py` has not counted by cause yet."""
         self._serial = 0
-        self._recent: OrderedDict[Connection, float] = OrderedDict()
+        self.recent = Recent()
 
     def take(
         self, purpose: Purpose, dpid: int, fields: dict[str, int], segment: Segment, entry: Endpoint | None, now: float,
@@ -82,14 +125,16 @@ class Resets:
         mark = fields.get("ct_mark", 0)
         connection = opened or _connection(fields, segment)
         in_window = not fields.get("ct_state", 0) & INV
-        repeated = self._repeated(connection, now)
+        repeated = self.recent.seen(*connection[:4], now)
         sender = self._sender(purpose, fields, in_window, repeated)
         if only_itself and not in_window:
             sender = Sender.CLIENT if int.from_bytes(segment.src) == connection.src else Sender.MEMBER
         stage = stage_of(mark)
         # That it was forged is proved by where it entered, and only guessed from its number.
         known = sender if in_window else Sender.UNKNOWN
-        kind = kind_of(facts_of(segment), known, stage, in_window=in_window, member_answered=bool(mark & SYN_ACK_SEEN))
+        kind = kind_of(
+            facts_of(segment).style, known, stage, in_window=in_window, member_answered=bool(mark & SYN_ACK_SEEN)
+        )
         self._serial += 1
         vip, member = (mark & VIP_MASK) >> VIP_SHIFT, mark & MEMBER_MASK
         record = ResetRecord(
@@ -106,16 +151,6 @@ class Resets:
             # What follows a connection's own reset is its echo; what comes out of the blue is forged (RFC 5961 §1).
             return Sender.UNKNOWN if repeated else Sender.INJECTED
         return Sender.MEMBER if fields.get("ct_state", 0) & RPL else Sender.CLIENT
-
-    def _repeated(self, connection: Connection, now: float) -> bool:
-        # What is out of window does not say which way the connection was opened.
-        back = Connection(connection.dst, connection.dst_port, connection.src, connection.src_port, connection.protocol)
-        either_way = min(connection, back)
-        before = self._recent.pop(either_way, None)
-        self._recent[either_way] = now
-        if len(self._recent) > KEPT:
-            self._recent.popitem(last=False)
-        return before is not None and now - before < SAME_CONNECTION_S
 
     def newest(self) -> Iterator[ResetRecord]:
         """Newest first."""

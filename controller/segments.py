@@ -364,29 +364,34 @@ def facts_of(reset: Segment) -> ResetFacts:
 
 
 def kind_of(
-    facts: ResetFacts, sender: Sender, stage: Stage, *, in_window: bool = True, member_answered: bool | None = None
+    style: Style, sender: Sender, stage: Stage, *, in_window: bool = True, member_answered: bool | None = None
 ) -> Kind:
     """Name what a reset did, from its own facts and what the connection's tracker knows.
 
     Args:
-        facts: of the reset itself.
+        style: how it was written (`facts_of`).
         sender: `INJECTED` only on proof (it entered at another port than the host whose address it carries).
         stage: how far the connection had come.
         in_window: False where the tracker or the sequence numbers say that the receiver will not accept it. RFC 5961
             §3.2: outside the window it is dropped; inside but not at RCV.NXT it draws a challenge ACK.
         member_answered: whether the member's SYN-ACK was seen; default: every stage but post-syn implies it.
     """
-    if member_answered is None:
-        member_answered = stage is not Stage.POST_SYN
-    from_member, passive = sender is Sender.MEMBER, facts.style is Style.PASSIVE
-    rules = (
-        (sender is Sender.INJECTED, Kind.INJECTED),
-        (not in_window, Kind.OUT_OF_WINDOW),
-        (stage is Stage.AFTER_FIN, Kind.AFTER_FIN),
-        (from_member and not member_answered, Kind.REFUSED),
-        (from_member and passive and stage is not Stage.POST_DATA, Kind.NOT_ACCEPTED),
-        (passive or sender is Sender.UNKNOWN, Kind.UNKNOWN_CONNECTION),
-        (from_member, Kind.ABORTED_BY_MEMBER),
-        (True, Kind.ABORTED_BY_CLIENT),
-    )
-    return next(kind for holds, kind in rules if holds)
+    if sender is Sender.INJECTED:
+        return Kind.INJECTED
+    if not in_window:
+        return Kind.OUT_OF_WINDOW
+    if stage is Stage.AFTER_FIN:
+        return Kind.AFTER_FIN
+    passive = style is Style.PASSIVE
+    if sender is Sender.MEMBER:
+        answered = stage is not Stage.POST_SYN if member_answered is None else member_answered
+        return _of_member(passive, stage, answered)
+    return Kind.UNKNOWN_CONNECTION if passive or sender is Sender.UNKNOWN else Kind.ABORTED_BY_CLIENT
+
+
+def _of_member(passive: bool, stage: Stage, answered: bool) -> Kind:
+    if not answered:
+        return Kind.REFUSED
+    if not passive:
+        return Kind.ABORTED_BY_MEMBER
+    return Kind.UNKNOWN_CONNECTION if stage is Stage.POST_DATA else Kind.NOT_ACCEPTED

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
 from controller.diagnosis.windows import Decayed, Distinct, Heavy
+from controller.events import ResetSum
 from controller.health import Outcome, ProbeResult
+from controller.pipeline import MEMBER_MASK
 from controller.resets import ResetRecord
 from controller.topology import Endpoint
 
@@ -41,17 +43,20 @@ class Tally:
     burst: int = 0
     """The present run of resets that are not harmless: it ends with `BURST_GAP_S` of quiet."""
 
-    def add(self, pattern: Pattern, now: float) -> None:
-        """Count a connection that was reset."""
+    def add(self, pattern: Pattern, now: float, count: int = 1) -> None:
+        """Count connections that were reset."""
         if pattern not in HARMLESS:
             if now - self.burst_last > BURST_GAP_S:
                 self.burst_began, self.burst = now, 0
-            self.burst += 1
-            self.bad_total += 1
+            self.burst += count
+            self.bad_total += count
             self.burst_last = now
-        self.patterns.setdefault(pattern, Decayed()).add(now)
-        self.fresh[pattern] = self.fresh.get(pattern, 0) + 1
-        self.total += 1
+        known = self.patterns.get(pattern)
+        if known is None:
+            known = self.patterns[pattern] = Decayed()
+        known.add(now, count)
+        self.fresh[pattern] = self.fresh.get(pattern, 0) + count
+        self.total += count
 
     def collect(self) -> dict[Pattern, int]:
         """What came since the last time this was called."""
@@ -186,31 +191,63 @@ class Evidence:
     def add(self, record: ResetRecord, now: float, against_member: bool = True) -> None:
         """Take a connection's reset in. A false one is held against the port it came in by, and nobody else."""
         pattern = pattern_of(record)
+        connection = record.connection
         if pattern in FORGED and record.entry is not None:
-            port = self.port(record.entry)
-            port.tally.add(pattern, now)
-            port.injected += pattern is Pattern.INJECTED
-            port.claimed.add(int.from_bytes(record.segment.src), now)
-            port.victims.add(record.connection.dst, now)
+            self._add_forged(record.entry, pattern, (int.from_bytes(record.segment.src),), connection.dst, 1, now)
             return
-        client = self.client(record.connection.src)
-        client.tally.add(pattern, now)
-        client.targets.add((record.connection.dst, record.connection.dst_port), now)
-        if record.member:
-            client.members.add(record.member, now)
-            if against_member:
-                self._add_to_member(record, pattern, now)
+        self._add_to_client(connection.src, pattern, connection[2:4], record.member, 1, now)
+        if record.member and against_member:
+            member = self._add_to_member(record.member, pattern, (connection.src,), 1, now)
+            foreign = member.usual_ttl is not None and record.segment.ttl != member.usual_ttl
+            if foreign and record.sender == "member" and pattern not in HARMLESS:
+                member.foreign_ttl.add(now)
 
-    def _add_to_member(self, record: ResetRecord, pattern: Pattern, now: float) -> None:
-        member = self.member(record.member)
-        member.tally.add(pattern, now)
-        if pattern in HARMLESS:
+    def add_sum(self, added: ResetSum, pattern: Pattern, clients: Sequence[int], count: int, now: float) -> None:
+        """Take many in that say the same; `count` of them, the last ones of `clients`, are held against the member, if there is one.
+
+        A client that comes up only once and is not known yet has no evidence of its own: in a flood with forged sources it never will.
+        """
+        if pattern in FORGED:
+            self._add_forged(added.source, pattern, clients, added.target[0], added.connections, now)
             return
-        member.latest.append((now, pattern))
-        member.clients.add(record.connection.src, now)
-        member.distinct_clients.add(record.connection.src, now)
-        if member.usual_ttl is not None and record.sender == "member" and record.segment.ttl != member.usual_ttl:
-            member.foreign_ttl.add(now)
+        number = added.mark & MEMBER_MASK
+        for client, times in Counter(added.clients).items():
+            if times > 1 or client in self.clients:
+                self._add_to_client(client, pattern, added.target, number, times, now)
+        if number and count:
+            self._add_to_member(number, pattern, clients, count, now)
+
+    def _add_forged(
+        self, entry: Endpoint, pattern: Pattern, claimed: Iterable[int], victim: int, count: int, now: float
+    ) -> None:
+        port = self.port(entry)
+        port.tally.add(pattern, now, count)
+        port.injected += count if pattern is Pattern.INJECTED else 0
+        for address in claimed:
+            port.claimed.add(address, now)
+        port.victims.add(victim, now, count)
+
+    def _add_to_client(
+        self, address: int, pattern: Pattern, target: tuple[int, int], member: int, count: int, now: float
+    ) -> None:
+        client = self.client(address)
+        client.tally.add(pattern, now, count)
+        client.targets.add(target, now)
+        if member:
+            client.members.add(member, now, count)
+
+    def _add_to_member(
+        self, number: int, pattern: Pattern, clients: Sequence[int], count: int, now: float
+    ) -> MemberEvidence:
+        member = self.member(number)
+        member.tally.add(pattern, now, count)
+        if pattern in HARMLESS:
+            return member
+        member.latest.extend([(now, pattern)] * len(clients))
+        for client in clients:
+            member.clients.add(client, now, count / len(clients))
+            member.distinct_clients.add(client, now)
+        return member
 
     def keep_only(self, members: set[int], rules: set[str]) -> None:
         """Forget members and rules that are no longer in the policy."""

@@ -5,7 +5,7 @@ Runs a few times a second over the subjects that were touched, so its cost follo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from controller import addresses
 from controller.decisions import Announce, Decision
@@ -15,10 +15,12 @@ from controller.diagnosis.evidence import Evidence, RuleEvidence
 from controller.diagnosis.features import Feature, client_features, port_features, rule_features, subject_feature
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
 from controller.diagnosis.model import Diagnosis, Model
-from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
+from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of, pattern_of_sum
 from controller.diagnosis.ways import Ways
+from controller.events import ResetSum
 from controller.firewall import DEFAULT_ID
 from controller.hosts import place_name
+from controller.pipeline import MEMBER_MASK
 from controller.policy import Policy
 from controller.pools import MemberState
 from controller.resets import ResetRecord
@@ -76,6 +78,28 @@ class Investigation:
         self.evidence.add(record, now, against_member=not guilty)
         if record.member and not guilty:
             self._touched_members.add(record.member)
+
+    def add_sums(self, sums: Iterable[ResetSum], now: float) -> None:
+        """Take in mirrored resets that were added up."""
+        guilty = {subject.id for subject in self.incidents.open if subject.type is SubjectType.CLIENT}
+        for added in sums:
+            pattern = pattern_of_sum(added.purpose, added.state, added.mark, added.passive)
+            if pattern in FORGED:
+                self._touched_ports.add(added.source)
+                self.evidence.add_sum(added, pattern, added.clients, added.connections, now)
+            else:
+                self._add_sum(added, pattern, guilty, now)
+
+    def _add_sum(self, added: ResetSum, pattern: Pattern, guilty: set[str], now: float) -> None:
+        """What guilty clients provoke is not held against a member: of many, their share."""
+        clients, count = added.clients, added.connections
+        if guilty:
+            clients = tuple(address for address in clients if addresses.text(address) not in guilty)
+            count = round(count * len(clients) / max(1, len(added.clients)))
+        self.evidence.add_sum(added, pattern, clients, count, now)
+        self._touched_clients.update(address for address in added.clients if address in self.evidence.clients)
+        if added.mark & MEMBER_MASK and count:
+            self._touched_members.add(added.mark & MEMBER_MASK)
 
     def add_own_reject(self, rule: str, client: int, now: float) -> None:
         """A rule of ours rejected somebody: known, so it is never held against anybody else."""

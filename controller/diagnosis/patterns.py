@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
-from controller.pipeline import CLIENT_DATA_SEEN
-from controller.resets import ResetRecord
+from controller.flows import Purpose
+from controller.pipeline import CLIENT_DATA_SEEN, MEMBER_DATA_SEEN
+from controller.resets import ResetRecord, said_by
 from controller.segments import Kind, Sender, Stage, Style, facts_of
 
 
@@ -53,26 +55,37 @@ FORGED = frozenset({Pattern.OUT_OF_WINDOW, Pattern.INJECTED})
 
 def pattern_of(record: ResetRecord) -> Pattern:
     """The pattern of a mirrored reset."""
-    if record.sender is Sender.INJECTED:
-        return Pattern.OUT_OF_WINDOW if record.kind is Kind.OUT_OF_WINDOW else Pattern.INJECTED
-    never_open = record.kind is Kind.OUT_OF_WINDOW and record.stage is Stage.POST_SYN
-    if never_open or record.stage is Stage.AFTER_FIN or record.sender is Sender.UNKNOWN:
+    return _pattern(record.sender, record.kind, record.stage, record.mark, facts_of(record.segment).style)
+
+
+@lru_cache(maxsize=1 << 14)
+def pattern_of_sum(purpose: Purpose, state: int, mark: int, passive: bool) -> Pattern:
+    """The pattern of resets that were added up (`events.ResetSum`)."""
+    said = said_by(purpose, state, mark, passive)
+    return _pattern(said.sender, said.kind, said.stage, mark, said.style)
+
+
+def _pattern(sender: Sender, kind: Kind, stage: Stage, mark: int, style: Style) -> Pattern:
+    if sender is Sender.INJECTED:
+        return Pattern.OUT_OF_WINDOW if kind is Kind.OUT_OF_WINDOW else Pattern.INJECTED
+    never_open = kind is Kind.OUT_OF_WINDOW and stage is Stage.POST_SYN
+    if never_open or stage is Stage.AFTER_FIN or sender is Sender.UNKNOWN:
         return Pattern.AFTER_FIN
-    passive = facts_of(record.segment).style is Style.PASSIVE
-    if record.sender is Sender.MEMBER:
-        return _of_member(record, passive)
-    if record.member_sent_data:
+    passive = style is Style.PASSIVE
+    if sender is Sender.MEMBER:
+        return _of_member(kind, mark, passive)
+    if mark & MEMBER_DATA_SEEN:
         return Pattern.CLIENT_LATE
-    if record.mark & CLIENT_DATA_SEEN:
+    if mark & CLIENT_DATA_SEEN:
         return Pattern.CLIENT_EARLY
     return Pattern.HALF_OPEN if passive else Pattern.CLIENT_NO_DATA
 
 
-def _of_member(record: ResetRecord, passive: bool) -> Pattern:
-    if record.kind is Kind.REFUSED:
+def _of_member(kind: Kind, mark: int, passive: bool) -> Pattern:
+    if kind is Kind.REFUSED:
         return Pattern.REFUSED
-    if record.kind is Kind.NOT_ACCEPTED:
+    if kind is Kind.NOT_ACCEPTED:
         return Pattern.NOT_ACCEPTED
     if passive:
-        return Pattern.MEMBER_LOST if record.member_sent_data else Pattern.MEMBER_DISOWNED
-    return Pattern.MEMBER_LATE if record.member_sent_data else Pattern.MEMBER_EARLY
+        return Pattern.MEMBER_LOST if mark & MEMBER_DATA_SEEN else Pattern.MEMBER_DISOWNED
+    return Pattern.MEMBER_LATE if mark & MEMBER_DATA_SEEN else Pattern.MEMBER_EARLY

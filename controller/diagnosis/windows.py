@@ -71,7 +71,7 @@ class Heavy(Generic[K]):
         self._cap = cap
         self._counts: dict[K, Decayed] = {}
 
-    def add(self, thing: K, now: float) -> None:
+    def add(self, thing: K, now: float, amount: float = 1.0) -> None:
         """Count it."""
         count = self._counts.get(thing)
         if count is None and len(self._counts) < self._cap:
@@ -79,7 +79,7 @@ class Heavy(Generic[K]):
         elif count is None:
             lightest = min(self._counts, key=lambda other: self._counts[other].value(now))
             count = self._counts[thing] = self._counts.pop(lightest)
-        count.add(now)
+        count.add(now, amount)
 
     def top(self, now: float) -> tuple[K | None, float]:
         """The heaviest thing and its share of everything (0 to 1)."""

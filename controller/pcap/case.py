@@ -91,7 +91,7 @@ class Case:
         connection = self.connection
         began_in_sight = connection.syns > 0 or connection.is_answered
         kind = kind_of(
-            self.reset.facts,
+            self.reset.facts.style,
             Sender.INJECTED if self.forged and not self.after_fin else self.sender,
             self.stage,
             in_window=self.reset.in_window,

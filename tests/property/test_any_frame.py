@@ -66,7 +66,7 @@ def check(segment: Segment | None) -> None:
     assert not (facts.answers_syn and facts.answers_unknown)
     for sender in Sender:
         for stage in Stage:
-            assert kind_of(facts, sender, stage) in Kind
+            assert kind_of(facts.style, sender, stage) in Kind
 
 
 @given(st.binary(max_size=200))

@@ -295,13 +295,13 @@ ABORT = reset(RST | ACK, 5000, 6000, 502, TIMESTAMPS)
     ],
 )
 def test_kind_of_a_reset(facts: ResetFacts, sender: Sender, stage: Stage, kind: Kind) -> None:
-    assert kind_of(facts, sender, stage) is kind
+    assert kind_of(facts.style, sender, stage) is kind
 
 
 def test_reset_outside_the_window_is_that_whatever_its_stage() -> None:
     for stage in Stage:
-        assert kind_of(ABORT, Sender.MEMBER, stage, in_window=False) is Kind.OUT_OF_WINDOW
+        assert kind_of(ABORT.style, Sender.MEMBER, stage, in_window=False) is Kind.OUT_OF_WINDOW
 
 
 def test_member_that_answered_and_then_disowned_did_not_refuse() -> None:
-    assert kind_of(DISOWNED, Sender.MEMBER, Stage.POST_SYN, member_answered=True) is Kind.NOT_ACCEPTED
+    assert kind_of(DISOWNED.style, Sender.MEMBER, Stage.POST_SYN, member_answered=True) is Kind.NOT_ACCEPTED
