@@ -30,6 +30,8 @@ class Agents:
         self.prober = Prober(rng, range(AGENT_PORT_FIRST, AGENT_PORT_FIRST + AGENT_PORT_COUNT))
         self._kept: dict[str, object] = {}
         """What the store holds."""
+        self._asked: list[MemberState] = []
+        """Members that have an agent: of a thousand, perhaps none."""
 
     # --- state -----------------------------------------------------------------------------------------------------------------
 
@@ -40,6 +42,7 @@ class Agents:
     def apply(self) -> Decisions:
         """The policy was applied: members get back what their agents said, and lose it with an agent that is no longer asked."""
         members = {_name(member): member for member in self.services.pools.members.values()}
+        self._asked = [member for member in members.values() if self._check(member) is not None]
         for name, member in members.items():
             value = self._kept.get(name)
             if isinstance(value, dict) and value.get("number") == member.number and member.agent == NEVER_SPOKE:
@@ -68,7 +71,7 @@ class Agents:
         decisions, results = self.prober.on_tick(now)
         for result in results:
             decisions += self._on_answer(result, now)
-        for member in self.services.pools.members.values():
+        for member in self._asked:
             check = self._check(member)
             if check is not None and now >= member.next_agent_check:
                 member.next_agent_check = now + check.agent_interval_s
@@ -77,7 +80,7 @@ class Agents:
 
     def next_deadline(self, now: float) -> float:
         """When the next agent is asked, or has had its time."""
-        due = [member.next_agent_check for member in self.services.pools.members.values() if self._check(member)]
+        due = [member.next_agent_check for member in self._asked]
         waiting = self.prober.next_deadline()
         return min([*due, now + 60.0] if waiting is None else [*due, waiting])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from controller.addresses import FAMILIES, family_of
 from controller.flows import (
@@ -36,8 +37,7 @@ from controller.pipeline import KNOWN, MARK_ALL, MEMBER_MASK, TCP, Meter, Table,
 VIP_GROUP = 0x1000_0000
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A member that new connections may be given, with its share."""
 
     number: int
@@ -69,33 +69,36 @@ class Service:
     def as_asked_for(self) -> Service:
         """What its flow entries follow from: not the shares, and without affinity not who serves, but whether anybody does."""
         if self.affinity_timeout_s:
-            return replace(self, choices=tuple(replace(choice, weight=0) for choice in self.choices))
+            return replace(self, choices=tuple(choice._replace(weight=0) for choice in self.choices))
         return replace(self, choices=(ANYBODY,) if self.choices else ())
-
-
-@lru_cache(maxsize=1 << 18)
-def _pin(zone: int, value: int, address: int, port: int) -> Ct:
-    nat = Nat("dst", address, (port, port))
-    return Ct(zone, Table.OPENED, commit=True, nat=nat, mark=(value, MARK_ALL))
 
 
 def pin(zone: int, service: Service, choice: Choice) -> Ct:
     """Commit a connection to this member."""
-    return _pin(zone, mark(service.number, choice.number, service.redispatch), choice.address, choice.port)
+    return _pin(zone, service.number, service.redispatch, choice)
+
+
+def _pin(zone: int, vip: int, redispatch: bool, choice: Choice) -> Ct:
+    nat = Nat("dst", choice.address, (choice.port, choice.port))
+    return Ct(zone, Table.OPENED, commit=True, nat=nat, mark=(mark(vip, choice.number, redispatch), MARK_ALL))
 
 
 def groups(zone: int, service: Service) -> Iterator[GroupEntry]:
     """The VIP's select group, when anybody serves it; a member of weight 0 has no bucket."""
     if service.choices:
-        buckets = tuple(Bucket(_give(zone, service, choice), choice.weight) for choice in service.choices)
-        yield GroupEntry(service.group_id, "select", buckets)
+        vip = service.number, service.redispatch, bool(service.affinity_timeout_s)
+        yield GroupEntry(service.group_id, "select", tuple(_bucket(zone, *vip, choice) for choice in service.choices))
 
 
-def _give(zone: int, service: Service, choice: Choice) -> tuple[Action, ...]:
-    """Pin it, or, where the choice is to be remembered, say which it is: a bucket cannot learn, table 9 does."""
-    if service.affinity_timeout_s:
-        return (SetField("reg1", choice.number), Resubmit(Table.PINNED))
-    return (pin(zone, service, choice),)
+@lru_cache(maxsize=1 << 18)
+def _bucket(zone: int, vip: int, redispatch: bool, affinity: bool, choice: Choice) -> Bucket:
+    """Pin it, or, where the choice is to be remembered, say which it is: a bucket cannot learn, table 9 does.
+
+    Kept, since whoever leaves a group leaves the other buckets as they are.
+    """
+    if affinity:
+        return Bucket((SetField("reg1", choice.number), Resubmit(Table.PINNED)), choice.weight)
+    return Bucket((_pin(zone, vip, redispatch, choice),), choice.weight)
 
 
 def _remember(service: Service, choice: Choice) -> Learn:

@@ -48,7 +48,7 @@ class Shares:
             steered = self._behind.get((edge, number))
             if steered is not None and steered.weight < FULL and weights[number]:
                 weights[number] = max(1, weights[number] * steered.weight // FULL)
-        choices = (replace(choice, weight=weights[choice.number]) for choice in service.choices)
+        choices = (choice._replace(weight=weights[choice.number]) for choice in service.choices)
         return replace(service, choices=tuple(choice for choice in choices if choice.weight))
 
     # --- near first ------------------------------------------------------------------------------------------------------------

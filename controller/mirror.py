@@ -7,6 +7,7 @@ the first FIN. So a reset's own packet-in says how far its connection had come, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from controller.addresses import FAMILIES, Family, family_of
@@ -52,10 +53,13 @@ def _mark(bits: int, mask: int, pinned: int | None) -> tuple[int, int]:
     return (bits, mask) if pinned is None else (bits | pinned, mask | PINNED_MASK)
 
 
-def _resets(
-    family: Family, zone: int, priority: int, pinned: int | None, names: tuple[str, ...]
-) -> Iterator[FlowEntry]:
-    """The reset entries for one pair, or for all other connections of a family (`pinned` None)."""
+@lru_cache(maxsize=1 << 14)
+def _resets(family: Family, priority: int, pinned: int | None, names: tuple[str, ...]) -> tuple[FlowEntry, ...]:
+    """The reset entries for one pair, or for all other connections of a family (`pinned` None): the same ones on every switch."""
+    return tuple(_reset_entries(family, priority, pinned, names))
+
+
+def _reset_entries(family: Family, priority: int, pinned: int | None, names: tuple[str, ...]) -> Iterator[FlowEntry]:
     a_reset, mirror = (RST, RST), (_COUNT, Punt(Meter.MIRROR))
     kinds = (
         ("refused", _REPLY, 0),
@@ -78,6 +82,12 @@ def _resets(
         Table.ROUTE,
         counts=("reset", *names, "aborted-by-client"),
     )
+
+
+def _stages(
+    family: Family, zone: int, priority: int, pinned: int | None, names: tuple[str, ...]
+) -> Iterator[FlowEntry]:
+    """What notes that a connection was answered, and that it closes."""
     unseen = _mark(0, SYN_ACK_SEEN, pinned)
     handshake = family.match(ip_proto=TCP, tcp_flags=(SYN | ACK, SYN | ACK | RST), ct_state=_REPLY, ct_mark=unseen)
     shown = (_COUNT, Resubmit(Table.SAMPLE), _seen(zone, SYN_ACK_SEEN))
@@ -103,9 +113,12 @@ def watch(zone: int, pairs: Iterable[Pinned]) -> Iterator[FlowEntry]:
     """Table 3, and what table 7 does while nothing is held."""
     for pair in pairs:
         names = pair.vip_name, pair.member_name
-        yield from _resets(family_of(pair.vip_address), zone, 90, pair.vip << VIP_SHIFT | pair.member, names)
+        pinned = pair.vip << VIP_SHIFT | pair.member
+        yield from _resets(family_of(pair.vip_address), 90, pinned, names)
+        yield from _stages(family_of(pair.vip_address), zone, 90, pinned, names)
     for family in FAMILIES:
-        yield from _resets(family, zone, 50, None, ())
+        yield from _resets(family, 50, None, ())
+        yield from _stages(family, zone, 50, None, ())
         for direction, bit in ((_FORWARD, CLIENT_DATA_SEEN), (_REPLY, MEMBER_DATA_SEEN)):
             data = family.match(ip_proto=TCP, tcp_flags=(PSH, PSH), ct_state=direction, ct_mark=(0, bit))
             yield FlowEntry(Table.RESETS, 40, data, Purpose.STAGE, (_COUNT, _seen(zone, bit)), Table.ROUTE)
@@ -113,8 +126,18 @@ def watch(zone: int, pairs: Iterable[Pinned]) -> Iterator[FlowEntry]:
         yield FlowEntry(Table.HOLD, 0, family.match(), Purpose.RESET, (Punt(Meter.MIRROR), Resubmit(Table.ROUTE)))
 
 
-def hold() -> Iterator[FlowEntry]:
+@cache
+def hold() -> tuple[FlowEntry, ...]:
     """Refusals of connections that may be redispatched stay here until the controller has an answer, or is gone for `HOLD_S`."""
-    for family in FAMILIES:
-        fields = family.match(ip_proto=TCP, ct_mark=(REDISPATCH, REDISPATCH))
-        yield FlowEntry(Table.HOLD, 10, fields, Purpose.HELD, (Punt(Meter.HELD),), hard_timeout_s=HOLD_S)
+    marked = (REDISPATCH, REDISPATCH)
+    return tuple(
+        FlowEntry(
+            Table.HOLD,
+            10,
+            family.match(ip_proto=TCP, ct_mark=marked),
+            Purpose.HELD,
+            (Punt(Meter.HELD),),
+            hard_timeout_s=HOLD_S,
+        )
+        for family in FAMILIES
+    )

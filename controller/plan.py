@@ -56,6 +56,7 @@ class Plan:
     pins: tuple[Pin, ...] = ()
     known: Parts = field(default_factory=Parts)
     """Parts that were computed before."""
+    _asked: dict[int, Service] = field(default_factory=dict)
 
     def for_switch(self, dpid: int) -> Wanted:
         """Everything the switch shall have."""
@@ -95,9 +96,15 @@ class Plan:
         parts: dict[Slot, Wanted] = {("cut",): of(("cut",), tracking.end_connections, self.cut)}
         for service in services:
             number = service.number
-            parts["vip", number] = of(("vip", number, dpid), balance.to_vip, zone, service.as_asked_for)
+            parts["vip", number] = of(("vip", number, dpid), balance.to_vip, zone, self._asked_for(service))
             parts["group", number] = of(("group", number, dpid), balance.groups, zone, self.shares.at(dpid, service))
         return parts
+
+    def _asked_for(self, service: Service) -> Service:
+        """The same object for every switch."""
+        if service.number not in self._asked:
+            self._asked[service.number] = service.as_asked_for
+        return self._asked[service.number]
 
     def _pinned(self, dpid: int, ways: dict[int, routes.Ways]) -> dict[Slot, Wanted]:
         """Flows that are too large to be left to a hash."""

@@ -161,6 +161,11 @@ class Pools:
         members = self.members.values()
         return [one for one in members if one.slow_start_from is not None or one.draining_since is not None]
 
+    def leaving(self) -> list[MemberState]:
+        """Members that were taken out, by automation or by a drain."""
+        members = self.members.values()
+        return [one for one in members if one.ejection is not None or one.draining_since is not None]
+
     def is_cut(self, member: MemberState, now: float) -> bool:
         """Whether its open connections are ended: a drain that took too long, or a death that the pool does not wait out."""
         if member.draining_since is None and member.ejection is None:

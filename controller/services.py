@@ -73,6 +73,8 @@ class Services:
         self._current: list[Service] = []
         self._current_version = -1
         self._current_until = 0.0
+        self._sources: dict[tuple[str, bool], int | None] = {}
+        """Where probes come from, by pool and whether it is for IPv6."""
         self._pairs: list[Pinned] = []
         self._hairpins: list[Hairpin] = []
         self._probed: list[Probed] = []
@@ -195,7 +197,7 @@ class Services:
 
     def _note_cuts(self, now: float) -> list[Decision]:
         """Members whose open connections are being ended from now on, or no longer."""
-        cut = {member.key for member in self.pools.members.values() if self.pools.is_cut(member, now)}
+        cut = {member.key for member in self.pools.leaving() if self.pools.is_cut(member, now)}
         begun, self._cut = cut - self._cut, cut
         return [
             Announce("cut", f"open connections of {pool}/{name} are ended", {"member": f"{pool}/{name}"})
@@ -278,7 +280,7 @@ class Services:
 
     def cut(self, now: float) -> list[int]:
         """Numbers of the members whose open connections are being ended."""
-        return [member.number for member in self.pools.members.values() if self.pools.is_cut(member, now)]
+        return [member.number for member in self.pools.leaving() if self.pools.is_cut(member, now)]
 
     def service(self, number: int, now: float) -> Service | None:
         """The VIP with this number in `ct_mark`."""
@@ -326,6 +328,7 @@ class Services:
 
     def _follow_policy(self) -> None:
         """What only the policy changes, kept as one object each, so that nobody has to compare thousands of members."""
+        self._sources = {}
         self._pairs, self._hairpins, self._probed = self._all_pairs(), self._all_hairpins(), self._all_probed()
 
     def pairs(self) -> list[Pinned]:
@@ -362,11 +365,17 @@ class Services:
 
     def probe_source(self, member: MemberState) -> int | None:
         """Where own probes of a member come from: the policy's address, else its pool's first VIP's, else any VIP's, of its family."""
-        vips = sorted(self.vips.values(), key=lambda vip: vip.pool != member.pool)
+        key = member.pool, is_ipv6(member.address)
+        if key not in self._sources:
+            self._sources[key] = self._find_source(*key)
+        return self._sources[key]
+
+    def _find_source(self, pool: str, ipv6: bool) -> int | None:
+        vips = sorted(self.vips.values(), key=lambda vip: vip.pool != pool)
         known = [addresses.number(vip.address) for vip in vips]
         if self._probe_address is not None:
             known.insert(0, self._probe_address)
-        return next((source for source in known if is_ipv6(source) == is_ipv6(member.address)), None)
+        return next((source for source in known if is_ipv6(source) == ipv6), None)
 
     def addresses(self) -> list[int]:
         """Addresses of all members, each once."""

@@ -5,6 +5,7 @@ Runs a few times a second over the subjects that were touched, so its cost follo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from controller import addresses
@@ -28,6 +29,8 @@ from controller.services import Services
 from controller.topology import Endpoint
 
 INTERVAL_S = 0.25
+LOOKED_AT_ONCE, NEXT_LOOK_S = 32, 0.002
+"""Members, in one go: of a thousand that clients abort connections of, the rest waits, so that a reaction does not."""
 SCAN_TARGETS = 8
 FEWEST = 3
 REVIEWED_S = 3.0
@@ -52,7 +55,9 @@ class Investigation:
         self._touched_ports: set[Endpoint] = set()
         # In the order they came, unlike a set of texts: the same events give the same decisions in every process.
         self._touched_rules: dict[str, None] = {}
-        self._last_run = self._counted_at = 0.0
+        self._last_run = self._counted_at = self._elapsed = 0.0
+        self._waiting: deque[int] = deque()
+        """Members that have still to be looked at in this run."""
         self._first: dict[Subject, float] = {}
 
     def apply(self, policy: Policy) -> None:
@@ -143,6 +148,8 @@ class Investigation:
 
     def next_deadline(self, now: float) -> float:
         """When to run again."""
+        if self._waiting:
+            return now + NEXT_LOOK_S
         touched = self._touched_clients or self._touched_members or self._touched_ports or self._touched_rules
         if touched or self.incidents.open:
             return self._last_run + INTERVAL_S
@@ -150,17 +157,19 @@ class Investigation:
 
     def run(self, now: float) -> list[Decision]:
         """Look at what was touched; open, update and close incidents."""
+        if self._waiting:
+            return self._look_at_members(now)
         if now < self._last_run + INTERVAL_S:
             return []
-        elapsed = min(now - self._last_run, 5.0)
+        elapsed = self._elapsed = min(now - self._last_run, 5.0)
         self._last_run = now
         decisions: list[Decision] = []
         for endpoint in self._touched_ports:
             decisions += self._look_at_port(endpoint, elapsed, now)
         for address in self._touched_clients:
             decisions += self._look_at_client(address, now)
-        for number in self._touched_members:
-            decisions += self._look_at_member(number, elapsed, now)
+        self._waiting.extend(self._touched_members)
+        decisions += self._look_at_members(now)
         for rule in self._touched_rules:
             decisions += self._look_at_rule(rule, elapsed, now)
         self._touched_rules.clear()
@@ -171,6 +180,12 @@ class Investigation:
                 decisions.append(self._close(incident, now))
             elif 0 < now - incident.last_reset < REVIEWED_S and incident.subject.type is SubjectType.MEMBER:
                 decisions += self._review(incident, now)
+        return decisions
+
+    def _look_at_members(self, now: float) -> list[Decision]:
+        decisions: list[Decision] = []
+        for _ in range(min(LOOKED_AT_ONCE, len(self._waiting))):
+            decisions += self._look_at_member(self._waiting.popleft(), self._elapsed, now)
         return decisions
 
     def _review(self, incident: Incident, now: float) -> list[Decision]:

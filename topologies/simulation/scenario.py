@@ -23,7 +23,7 @@ from topologies.simulation.measured import MeasuredCore
 from topologies.simulation.traffic import Outcomes, Traffic, Vip
 
 CONNECTING_S, ANNOUNCING_S, UP_S = 1.0, 1.0, 4.5
-QUIET_S, LOADED_S, AFTER_FAULT_S = 10.0, 10.0, 8.0
+QUIET_S, LOADED_S, AFTER_FAULT_S, MENDED_S = 10.0, 10.0, 8.0, 5.0
 LOADS_EVERY_S = 1.0
 WAVE_EVERY_S = 0.05
 VIP_PORT, MEMBER_PORT = 80, 8080
@@ -40,6 +40,8 @@ class Size:
     hosts_per_member: int = 4
     rate: float = 1e5
     seed: int = 1
+    hosts_per_edge: int | None = None
+    """None: as many as the tree has ports for."""
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Run:
 
     def __init__(self, size: Size) -> None:
         self.size = size
-        self.wiring = fat_tree(size.k)
+        self.wiring = fat_tree(size.k, size.hosts_per_edge)
         self.core = Core(lldp_key=secrets.token_bytes(16), rng=random.Random(size.seed))
         self.measured = MeasuredCore(self.core)
         self.fabric = FlowFabric(self.wiring, self.measured, size.seed)
@@ -149,7 +151,8 @@ class Run:
         """Idle, then loaded."""
         self._spend("idle", QUIET_S)
         members = {member.address for member in self.members}
-        clients = [host.address for host in self.wiring.hosts if host.address not in members]
+        # Where every host is a member they are each other's clients.
+        clients = [host.address for host in self.wiring.hosts if host.address not in members] or list(members)
         vips = [
             Vip(self.core.services.vip_number(name), _address(str(vip.address)), vip.port)
             for name, vip in self.policy.vips.items()
@@ -172,12 +175,12 @@ class Run:
         for name, kind, fault, mended in self._faults():
             self._fault(name, kind, fault)
             mended()
-            self._spend(f"after: {name}", AFTER_FAULT_S)
-        self._wave()
+            self._spend(f"after: {name}", MENDED_S)
+        self.many_fail()
         self.report.reactions_ms = sorted(self.measured.reactions_ms)
         self.report.memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    def _wave(self) -> None:
+    def many_fail(self) -> None:
         """One member of each pool closes its port, one pool after the other: many reactions to measure."""
         size = _per_pool(self.members)
         for place, member in enumerate(self.members[::size]):
