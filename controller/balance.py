@@ -75,12 +75,13 @@ class Service:
 
 def pin(zone: int, service: Service, choice: Choice) -> Ct:
     """Commit a connection to this member."""
-    return _pin(zone, service.number, service.redispatch, choice)
+    return _pin(zone, mark(service.number, choice.number, service.redispatch), choice.address, choice.port)
 
 
-def _pin(zone: int, vip: int, redispatch: bool, choice: Choice) -> Ct:
-    nat = Nat("dst", choice.address, (choice.port, choice.port))
-    return Ct(zone, Table.OPENED, commit=True, nat=nat, mark=(mark(vip, choice.number, redispatch), MARK_ALL))
+@lru_cache(maxsize=1 << 18)
+def _pin(zone: int, value: int, address: int, port: int) -> Ct:
+    nat = Nat("dst", address, (port, port))
+    return Ct(zone, Table.OPENED, commit=True, nat=nat, mark=(value, MARK_ALL))
 
 
 def groups(zone: int, service: Service) -> Iterator[GroupEntry]:
@@ -98,7 +99,8 @@ def _bucket(zone: int, vip: int, redispatch: bool, affinity: bool, choice: Choic
     """
     if affinity:
         return Bucket((SetField("reg1", choice.number), Resubmit(Table.PINNED)), choice.weight)
-    return Bucket((_pin(zone, vip, redispatch, choice),), choice.weight)
+    value = mark(vip, choice.number, redispatch)
+    return Bucket((_pin(zone, value, choice.address, choice.port),), choice.weight)
 
 
 def _remember(service: Service, choice: Choice) -> Learn:

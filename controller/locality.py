@@ -41,8 +41,11 @@ class Shares:
 
     def at(self, edge: int, service: Service) -> Service:
         """A VIP as clients of this edge shall have it."""
+        near_first = len(service.choices) > 1 and self._prefers_near(service)
+        if not near_first and not self._behind and all(choice.weight for choice in service.choices):
+            return service
         weights = {choice.number: choice.weight for choice in service.choices}
-        if len(weights) > 1 and self._prefers_near(service):
+        if near_first:
             weights = self._waterfall(edge, service.choices)
         for number in weights:
             steered = self._behind.get((edge, number))

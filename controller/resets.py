@@ -90,6 +90,10 @@ class Recent:
         self._older: set[int] = set()
         self._began = 0.0
 
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._younger) + len(self._older)
+
     def seen(self, src: int, src_port: int, dst: int, dst_port: int, now: float) -> bool:
         """Whether this connection is among them, either way round (what is out of window does not say who opened it). From now on it is."""
         here, there = src << 16 | src_port, dst << 16 | dst_port

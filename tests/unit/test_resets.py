@@ -16,7 +16,7 @@ from controller.pipeline import (
     SYN_ACK_SEEN,
     VIP_SHIFT,
 )
-from controller.resets import KEPT, SAME_CONNECTION_S, ResetRecord, Resets, stage_of
+from controller.resets import KEPT, SAME_CONNECTION_S, Recent, ResetRecord, Resets, stage_of
 from controller.segments import Kind, Sender, Stage, read_segment
 
 CLIENT, VIP, MEMBER = 0x0A000101, 0x0A000064, 0x0A000202
@@ -89,8 +89,17 @@ def test_an_abort_can_produce_several_segments_and_is_one_connection() -> None:
     first = taken(resets, ABORT, EST | RPL, ASKED, 0.0)
     second = taken(resets, ANSWER_TO_ACK, EST | RPL, ASKED, 0.1)
     other = taken(resets, ABORT, EST | RPL, ASKED, 0.1, port=40001)
-    later = taken(resets, ABORT, EST | RPL, ASKED, 0.1 + SAME_CONNECTION_S)
+    later = taken(resets, ABORT, EST | RPL, ASKED, 0.2 + 2 * SAME_CONNECTION_S)
     assert [record.repeated for record in (first, second, other, later)] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("displaced", [KEPT - 1, 2 * KEPT])
+def test_a_flood_shortens_what_is_remembered_but_not_by_much(displaced: int) -> None:
+    recent = Recent()
+    assert not recent.seen(CLIENT, 40000, VIP, 80, 0.0)
+    for number in range(displaced):
+        assert not recent.seen(CLIENT + 1 + number, 40000, VIP, 80, 0.0)
+    assert recent.seen(VIP, 80, CLIENT, 40000, SAME_CONNECTION_S) is (displaced < KEPT)
 
 
 def test_what_echoes_a_reset_just_seen_is_harmless_even_out_of_window() -> None:
@@ -114,6 +123,6 @@ def test_the_newest_are_kept_and_the_flood_that_pushes_the_others_out_costs_no_m
     resets = Resets()
     for number in range(KEPT + 100):
         taken(resets, ABORT, EST | RPL, ASKED, 0.0, port=number & 0xFFFF)
-    assert len(resets.records) == KEPT and len(resets._recent) <= KEPT
+    assert len(resets.records) == KEPT and len(resets.recent) <= 2 * KEPT
     newest = next(iter(resets.newest()))
     assert newest.serial == KEPT + 100

@@ -12,6 +12,8 @@ from controller.events import Event, PacketSeen
 from controller.flows import Purpose
 
 KIND_OF_GROUP = 0xF000_0000
+SEGMENTS = frozenset({Purpose.RESET, Purpose.HELD, Purpose.PROBE})
+"""What a member is judged by. (Hosts that are learnt change groups too.)"""
 RULES = (InstallFlow, RemoveFlow, SetGroup, RemoveGroup)
 
 
@@ -47,7 +49,7 @@ class MeasuredCore:
         if rules:
             self.changed_at, self.cpu_at_change_s = now, self.cpu_s
             self.rules_changed += rules
-        if isinstance(event, PacketSeen) and any(map(_moves_clients, decisions)):
+        if isinstance(event, PacketSeen) and event.purpose in SEGMENTS and any(map(_moves_clients, decisions)):
             self.reactions_ms.append(1000 * took_s)
         return decisions
 
