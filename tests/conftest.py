@@ -11,8 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from topologies import sandbox
+
+# How long an example takes is the machine's: timings live in benchmarks.
+settings.register_profile("resetlb", deadline=None)
+settings.load_profile("resetlb")
 
 TESTS = Path(__file__).parent
 FABRIC = (TESTS / "fabric", TESTS / "scenario")

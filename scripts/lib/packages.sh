@@ -14,7 +14,9 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # Debian leaves these out for users
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# need_packages unit|fabric|tests: installs what is missing; returns at once when nothing is.
+NGINX_STREAM=/usr/lib/nginx/modules/ngx_stream_module.so
+
+# need_packages unit|fabric|peers|tests: installs what is missing; returns at once when nothing is.
 need_packages() {
   local -a missing
   mapfile -t missing < <(missing_packages "$1" | sort -u)
@@ -35,6 +37,7 @@ missing_packages() {
   for provider in "${!FABRIC_PACKAGES[@]}"; do
     command -v "$provider" >/dev/null || echo "${FABRIC_PACKAGES[$provider]}"
   done
+  [ "$1" != peers ] || [ -e $NGINX_STREAM ] || echo libnginx-mod-stream
   [ "$1" = tests ] && has_browser_packages || return 0
   for provider in "${!BROWSER_PACKAGES[@]}"; do
     command -v "$provider" >/dev/null || echo "${BROWSER_PACKAGES[$provider]}"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from topologies import sandbox
+from topologies import figures, sandbox
 from topologies.balancing import slow_member, two_paths
 from topologies.balancing.bench import Seen
 
@@ -62,12 +62,7 @@ def table(scenario: str, runs: Runs) -> str:
 
 def write(scenario: str, text: str, path: Path = FIGURES) -> None:
     """Puts the table into the page, between its marks; raises ValueError if it has none."""
-    begin, end = f"<!-- figures: scripts/balancing {scenario} --write -->\n", "<!-- end of figures -->"
-    before, found, rest = path.read_text().partition(begin)
-    _, ended, after = rest.partition(end)
-    if not found or not ended:
-        raise ValueError(f"{path} has no place for figures of {scenario}")
-    path.write_text(f"{before}{begin}{text}{end}{after}")
+    figures.put(path, f"scripts/balancing {scenario} --write", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

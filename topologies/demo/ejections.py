@@ -29,6 +29,7 @@ from topologies.demo.api import Api, ApiError, Event
 from topologies.demo.controller import Controller
 from topologies.fabric import Fabric
 from topologies.faulty_server import Fault
+from topologies.figures import put
 from topologies.leaf_spine import LeafSpineTopo
 from topologies.load import Outcome
 from topologies.servers import SwitchableServer
@@ -47,7 +48,6 @@ READY_S, EJECTED_S = 60.0, 10.0
 REST_S = 3.0
 """A member that came back is left alone for longer than evidence against it is remembered (2 s)."""
 FIGURES = Path("docs/ejections.md")
-_BEGIN, _END = "<!-- figures: scripts/ejections --write -->", "<!-- end of figures -->"
 
 
 class Figures(NamedTuple):
@@ -212,10 +212,6 @@ def report(found: Figures) -> str:
 
 def write(found: Figures, framework: str, path: Path = FIGURES) -> None:
     """Puts the figures into the page, between its marks; raises ValueError if it has none."""
-    before, begin, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{path} has no place for figures")
     load = os.getloadavg()[0]
     table = (
         "| ejections | p50 | p90 | p99 | max | clients' failures |\n|---|---|---|---|---|---|\n"
@@ -223,7 +219,7 @@ def write(found: Figures, framework: str, path: Path = FIGURES) -> None:
         f"| {found.failed} |\n\n"
         f"On {os.cpu_count()} cores with a load average of {load:.1f} (fabric, servers and clients included), {framework}.\n"
     )
-    path.write_text(f"{before}{begin}\n{table}{end}{after}")
+    put(path, "scripts/ejections --write", table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from topologies import figures
 from topologies.simulation.fat_tree import LARGEST_K
 from topologies.simulation.scenario import Report, Size, simulate
 from topologies.simulation.tables import recoveries, sizes
 
 FIGURES = Path("docs/scale.md")
-_BEGIN, _END = "<!-- figures: scripts/simulate --write -->", "<!-- end of figures -->"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -64,15 +64,11 @@ def measure(options: argparse.Namespace) -> list[Report]:
 
 def write(reports: list[Report], path: Path = FIGURES) -> None:
     """Puts the figures into the page, between its marks; raises ValueError if it has none."""
-    before, begin, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{path} has no place for figures")
     machine = (
         f"Python {platform.python_version()} on {os.cpu_count()} shared cores, load average {os.getloadavg()[0]:.1f}."
     )
     shown = "\n\n".join([sizes(reports).markdown(), recoveries(reports[-1]).markdown(), machine])
-    path.write_text(f"{before}{begin}\n{shown}\n{end}{after}")
+    figures.put(path, "scripts/simulate --write", shown)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,12 +30,12 @@ from bench.controller import Controller
 from bench.resets import mixed
 from controller.counting import Counters
 from controller.events import FlowCounted
+from topologies import figures
 from topologies.simulation.scenario import Run, Size
 
 MEMBERS, PER_POOL, GUILTY = 1000, 10, 137
 BATCH = 20_000
 PAGE = Path("docs/benchmarks.md")
-_BEGIN, _END = "<!-- figures: scripts/bench targets --write -->", "<!-- end of figures -->"
 
 
 class Target(NamedTuple):
@@ -198,15 +198,11 @@ def _table(targets: list[Target]) -> Table:
 
 def write(targets: list[Target], path: Path = PAGE) -> None:
     """Puts the figures into the page, between its marks; raises ValueError if it has none."""
-    before, begin, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{path} has no place for figures")
     lines = ["| | target | wanted | found |", "|---|---|---:|---:|"]
     lines += [f"| {'✓' if one.met else '✗'} | {one.what} | {one.wanted} | {one.found} |" for one in targets]
     load = os.getloadavg()[0]
     lines += ["", f"Python {platform.python_version()}, {os.cpu_count()} shared cores, load average {load:.1f}."]
-    path.write_text("\n".join([before + begin, *lines, end + after]))
+    figures.put(path, "scripts/bench targets --write", "\n".join(lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
