@@ -82,6 +82,8 @@ def _isolation(core: Core) -> Iterator[Measurement]:
         labels = {"meter": meter.name.lower().replace("_", "-")}
         text = "Packets for the controller that a switch's meter dropped."
         yield Measurement("metered_drops", text, "counter", core.readings.dropped.totals[meter], labels)
+    text = "Mirrored resets of a flood of which nothing is known but that they came; the switches count them."
+    yield Measurement("resets_left_out", text, "counter", core.bulk.left_out)
     totals = core.counters.totals()
     dropped = sum(total for counted, total in totals.items() if counted[0] == "quarantine")
     yield Measurement("quarantine_hits", "Packets of quarantined clients, by flow counters.", "counter", dropped)
