@@ -132,6 +132,7 @@ def _serve(
 
     from apps import openflow, web
     from apps.fast_lane import FastLane
+    from apps.garbage import collect_sparingly
     from apps.notices import couriers
     from apps.runtime import Runtime
     from apps.service import RunningController
@@ -160,6 +161,7 @@ def _serve(
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: eventlet.hubs.get_hub().schedule_call_global(0, _once, stop))
     runtime.start()
+    collect_sparingly()
     lane = FastLane(runtime.core.bulk, runtime.now)
     openflow.start(listen, gate, ["apps.fabric", *ryu_apps], runtime.on_message, lane, {"runtime": runtime})
     web.serve(api_socket, service, store, tls, api_rate)

@@ -7,9 +7,10 @@ is dropped where it enters, counted and mirrored (docs/pipeline.md).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from controller.addresses import FAMILIES, V6, family_of, is_ipv6
-from controller.flows import IN_PORT, FlowEntry, Move, Output, Punt, Purpose, SetField, match
+from controller.flows import IN_PORT, KEPT_ENTRIES, FlowEntry, Move, Output, Punt, Purpose, SetField, match
 from controller.frames import ARP_REPLY, ARP_REQUEST, CONTROLLER_MAC, EDGE_MASK, edge_mac, vip_mac
 from controller.neighbours import CONTROLLER_IPV6, OVERRIDE, SOLICITED, TARGET_MAC
 from controller.pipeline import (
@@ -99,20 +100,21 @@ def _discovery(port_no: int) -> Iterator[FlowEntry]:
     yield FlowEntry(Table.ADMISSION, 94, V6.match(in_port=port_no, dst=_MULTICAST), Purpose.ADMISSION)
 
 
-def attached(host: Host, onward: Table = Table.TRACK) -> Iterator[FlowEntry]:
+@lru_cache(KEPT_ENTRIES)
+def attached(host: Host, onward: Table = Table.TRACK) -> tuple[FlowEntry, ...]:
     """The source check of a known station: this address from this MAC at this port. Its packets go on in table `onward`."""
     from_host = (SetField("reg0", FROM_HOST),)
     family = family_of(host.ip)
     ip = family.fields(in_port=host.port_no, eth_src=host.mac, src=host.ip)
-    yield FlowEntry(Table.ADMISSION, 50, match(**ip), Purpose.ADMISSION, from_host, goto=onward)
+    checked = FlowEntry(Table.ADMISSION, 50, match(**ip), Purpose.ADMISSION, from_host, goto=onward)
     if is_ipv6(host.ip):
         asking = match(**ip, ip_proto=ICMPV6, icmpv6_type=NEIGHBOUR_SOLICITATION)
-        yield FlowEntry(Table.ADMISSION, 97, asking, Purpose.ADMISSION, goto=Table.NEIGHBOUR)
-        return
+        return checked, FlowEntry(Table.ADMISSION, 97, asking, Purpose.ADMISSION, goto=Table.NEIGHBOUR)
     arp = match(in_port=host.port_no, eth_src=host.mac, eth_type=ARP_TYPE, arp_spa=host.ip)
-    yield FlowEntry(Table.ADMISSION, 50, arp, Purpose.ADMISSION, goto=Table.NEIGHBOUR)
+    return checked, FlowEntry(Table.ADMISSION, 50, arp, Purpose.ADMISSION, goto=Table.NEIGHBOUR)
 
 
+@lru_cache(KEPT_ENTRIES)
 def probe_answers(member: Host, port: int, probe_address: int) -> FlowEntry:
     """What a member answers to our own probes goes to the controller before anything tracks it."""
     fields = family_of(member.ip).match(in_port=member.port_no, ip_proto=TCP, src=member.ip, tcp_src=port,
@@ -136,6 +138,7 @@ def neighbours(vips: Iterable[int], hosts: Iterable[Host]) -> Iterator[FlowEntry
     yield FlowEntry(Table.ADVERTISE, 10, advertised, Purpose.ND, to_asker)
 
 
+@lru_cache(KEPT_ENTRIES)
 def _answer(address: int, mac: int) -> FlowEntry:
     return _advertisement(address, mac) if is_ipv6(address) else _arp_reply(address, mac)
 

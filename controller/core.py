@@ -126,7 +126,7 @@ class Core:
         """What the operator declares; `in_force` is without what belongs to functions that are off."""
         self.in_force = in_force(self.policy)
         self.zoning = Zoning(self.in_force.zones)
-        self.upkeep = Upkeep()
+        self.upkeep = Upkeep(self.topology)
         self.installed, self.wanted = self.upkeep.installed, self.upkeep.wanted
         self._links_changed = False
         self._arriving: dict[int, tuple[float, Installed]] = {}

@@ -188,6 +188,10 @@ def _content_hash(content: object) -> int:
     return int.from_bytes(digest, "big") & HASH_MASK
 
 
+KEPT_ENTRIES = 1 << 13
+"""Of each kind that is about one host: of a thousand hosts one comes, and the entries of the others are the same objects as before."""
+
+
 @dataclass(frozen=True)
 class FlowEntry:
     """One flow entry. Actions apply in order; then the packet goes on in table `goto`, if given."""

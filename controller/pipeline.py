@@ -225,8 +225,13 @@ def _check_match(entry: FlowEntry, rules: TableRules, match: Match) -> None:
             raise PipelineError(f"{name}={value[0]:#x}/{value[1]:#x} has bits outside its mask")
 
 
+_SOUND = "is_sound"
+
+
 def check(entry: FlowEntry) -> None:
-    """Raise PipelineError when a switch, or the next reader, would not accept the entry."""
+    """Raise PipelineError when a switch, or the next reader, would not accept the entry. Each is looked at once."""
+    if _SOUND in vars(entry):
+        return
     rules = RULES[Table(entry.table_id)]
     _check_match(entry, rules, entry.match)
     if entry.goto is not None and entry.goto not in rules.goto:
@@ -236,3 +241,4 @@ def check(entry: FlowEntry) -> None:
         raise PipelineError("a packet that recirculates must not also go on")
     if any(isinstance(action, Resubmit) and action.table == entry.table_id for action in entry.actions):
         raise PipelineError("a table does not resubmit to itself")
+    vars(entry)[_SOUND] = True

@@ -18,6 +18,7 @@ from controller.addresses import FAMILIES, family_of
 from controller.elephants import Pin
 from controller.flows import (
     IN_PORT,
+    KEPT_ENTRIES,
     Action,
     Bucket,
     Ct,
@@ -171,18 +172,23 @@ def remote(zone: int, hosts: Iterable[Host]) -> Iterator[FlowEntry]:
         yield FlowEntry(Table.ROUTE, 20, family_of(host.ip).match(dst=host.ip), Purpose.ROUTE, actions)
 
 
-def local(host: Host) -> Iterator[FlowEntry]:
+@lru_cache(KEPT_ENTRIES)
+def local(host: Host) -> tuple[FlowEntry, ...]:
     """To a host of this switch."""
     family = family_of(host.ip)
     to_host = family.match(dst=host.ip)
-    yield FlowEntry(Table.ROUTE, 30, to_host, Purpose.ROUTE, (SetField("eth_dst", host.mac), Output(host.port_no)))
+    straight = SetField("eth_dst", host.mac), Output(host.port_no)
     # Back out of the port it came in by: a neighbour behind the same port, or the host itself (hairpin).
     same_port = family.match(in_port=host.port_no, dst=host.ip)
-    actions = (SetField("eth_dst", host.mac), SetField("eth_src", CONTROLLER_MAC), Output(IN_PORT))
-    yield FlowEntry(Table.ROUTE, 31, same_port, Purpose.ROUTE, actions)
+    back = SetField("eth_dst", host.mac), SetField("eth_src", CONTROLLER_MAC), Output(IN_PORT)
+    return (
+        FlowEntry(Table.ROUTE, 30, to_host, Purpose.ROUTE, straight),
+        FlowEntry(Table.ROUTE, 31, same_port, Purpose.ROUTE, back),
+    )
 
 
-def hairpin(zone: int, member: Host, port: int, vip_address: int, vip: int) -> Iterator[FlowEntry]:
+@lru_cache(KEPT_ENTRIES)
+def hairpin(zone: int, member: Host, port: int, vip_address: int, vip: int) -> tuple[FlowEntry, ...]:
     """A member that reached itself by a VIP: its packet gets the VIP for a source, or it would answer itself directly.
 
     The second translation has a zone of its own, and its replies meet it before the first (table 1).
@@ -191,8 +197,10 @@ def hairpin(zone: int, member: Host, port: int, vip_address: int, vip: int) -> I
     pinned = (KNOWN | vip << VIP_SHIFT, KNOWN | VIP_MASK)
     to_itself = family.fields(ip_proto=TCP, src=member.ip, dst=member.ip, tcp_dst=port)
     source = Ct(zone, Table.ROUTE, commit=True, nat=Nat("src", vip_address, HAIRPIN_PORTS))
-    yield FlowEntry(Table.ROUTE, 90, match(**to_itself, ct_mark=pinned), Purpose.ROUTE, (source,))
-    # A packet that just had a stage bit set has no mark to match any more; its second translation is known by then.
-    yield FlowEntry(Table.ROUTE, 80, match(**to_itself), Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),))
     reply = family.match(ip_proto=TCP, src=member.ip, tcp_src=port, dst=vip_address)
-    yield FlowEntry(Table.TRACK, 20, reply, Purpose.TRACK, (Ct(zone, Table.TRACK, nat=Nat()),))
+    return (
+        FlowEntry(Table.ROUTE, 90, match(**to_itself, ct_mark=pinned), Purpose.ROUTE, (source,)),
+        # A packet that just had a stage bit set has no mark to match any more; its second translation is known by then.
+        FlowEntry(Table.ROUTE, 80, match(**to_itself), Purpose.ROUTE, (Ct(zone, Table.ROUTE, nat=Nat()),)),
+        FlowEntry(Table.TRACK, 20, reply, Purpose.TRACK, (Ct(zone, Table.TRACK, nat=Nat()),)),
+    )

@@ -14,15 +14,18 @@ from controller.parts import Parts, Planned
 from controller.plan import Plan
 from controller.reconcile import Installed, Slot, Wanted, reconcile, reconcile_parts
 from controller.services import Moved
+from controller.topology import Topology
 
-REPLAN_SPACING_S, SMALL_FABRIC = 1e-3, 16
-"""A large fabric that changes all the time is planned anew at most once in so long per switch above so many."""
+PER_SWITCH_S, FEW_SWITCHES = 1e-3, 16
+PER_HOST_S, FEW_HOSTS = 5e-5, 256
+"""A large fabric that changes all the time is planned anew at most once in so long per switch and per host above so many."""
 
 
 class Upkeep:
     """`installed` and `wanted` by dpid, of the switches that are looked after."""
 
-    def __init__(self) -> None:
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
         self.installed: dict[int, Installed] = {}
         self.wanted: dict[int, Planned] = {}
         self.parts = Parts()
@@ -38,7 +41,8 @@ class Upkeep:
 
     def due(self) -> float:
         """When what has changed in the fabric is acted on at the earliest."""
-        return self._replanned + REPLAN_SPACING_S * max(0, len(self.installed) - SMALL_FABRIC)
+        switches, hosts = len(self.installed) - FEW_SWITCHES, len(self._topology.hosts) - FEW_HOSTS
+        return self._replanned + PER_SWITCH_S * max(0, switches) + PER_HOST_S * max(0, hosts)
 
     def take_over(self, dpid: int, installed: Installed) -> None:
         """Look after a switch from now on, which has this."""

@@ -31,7 +31,7 @@ def _field(oxm_class: int, number: int, value: bytes) -> bytes:
 
 
 def packet_in(client: int, src_port: int, vip: tuple[int, int], mark: int, state: int) -> bytes:
-    """One reset: of the member when `state` has RPL, else of the client (OpenFlow 1.3.5 §7.4.1, `ovs-fields(7)`)."""
+    """One reset: of the member when `state` has RPL, else of the client."""
     ends = (*vip, client, src_port) if state & RPL else (client, src_port, *vip)
     frame = frames.tcp(frames.Tcp(*ends, RST | ACK, 1, 1, 509), 0x020000000001, 0x020000000002)
     fields = b"".join(
@@ -46,10 +46,27 @@ def packet_in(client: int, src_port: int, vip: tuple[int, int], mark: int, state
             _field(_NXM1, 125, struct.pack("!H", vip[1])),
         )
     )
+    return _packet_in(Purpose.RESET, fields, frame)
+
+
+def _packet_in(purpose: Purpose, fields: bytes, frame: bytes) -> bytes:
+    """OpenFlow 1.3.5 §7.4.1; fields as in `ovs-fields(7)`."""
     matched = struct.pack("!HH", 1, 4 + len(fields)) + fields
     matched += bytes(-len(matched) % 8)
-    head = struct.pack("!IHBBQ", 0xFFFFFFFF, len(frame), 1, 3, Purpose.RESET << 56 | 1)
+    head = struct.pack("!IHBBQ", 0xFFFFFFFF, len(frame), 1, 3, purpose << 56 | 1)
     return message(PACKET_IN, head + matched + b"\0\0" + frame)
+
+
+def introduction(address: int, in_port: int) -> bytes:
+    """A host says who it is: an ARP question about itself (RFC 5227 §3)."""
+    mac = 0x02 << 40 | address
+    question = frames.arp(frames.Arp(frames.ARP_REQUEST, mac, address, 0, address), frames.BROADCAST)
+    return _packet_in(Purpose.ARP, _field(_OPENFLOW, 0, struct.pack("!I", in_port)), question)
+
+
+def early_abort(client: int, member: int, vip_number: int, vip: tuple[int, int]) -> bytes:
+    """A member's live socket resets a connection before it has sent anything."""
+    return packet_in(client, 1024 + client % 60_000, vip, vip_number << VIP_SHIFT | member | _OPENED, EST | RPL)
 
 
 def mixed(

@@ -9,7 +9,15 @@ import threading
 import time
 
 HELLO, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, FEATURES_REPLY = 0, 2, 3, 5, 6
-PACKET_IN, FLOW_MOD, MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 10, 14, 18, 19, 20, 21
+PACKET_IN, FLOW_MOD, GROUP_MOD, MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = (
+    10,
+    14,
+    15,
+    18,
+    19,
+    20,
+    21,
+)
 PORT_DESCRIPTION = 13
 _VERSION = 4
 _DONE_XID = 0x7FFF0001
@@ -21,11 +29,15 @@ def message(kind: int, body: bytes = b"", xid: int = 0) -> bytes:
 
 
 class Switch:
-    """Connects to a controller and serves it from a thread until it is closed. `first_rule` is when the first flow-mod came (s)."""
+    """Connects to a controller and serves it from a thread until it is closed.
+
+    `first_rule` is when the first flow-mod came (s), `groups` when each group was changed last, by its number (CLOCK_MONOTONIC).
+    """
 
     def __init__(self, address: tuple[str, int], dpid: int, ports: int = 2) -> None:
         self.dpid, self.ports = dpid, ports
         self.first_rule: float | None = None
+        self.groups: dict[int, float] = {}
         self._done = threading.Event()
         self._socket = socket.create_connection(address)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -76,6 +88,8 @@ class Switch:
             self.send(message(BARRIER_REPLY, b"", xid))
         elif kind == FLOW_MOD and self.first_rule is None:
             self.first_rule = time.monotonic()
+        elif kind == GROUP_MOD:
+            self.groups[int.from_bytes(body[4:8])] = time.monotonic()
         elif kind == MULTIPART_REQUEST:
             about = int.from_bytes(body[:2])
             ports = b"".join(map(self._port, range(1, self.ports + 1))) if about == PORT_DESCRIPTION else b""

@@ -6,7 +6,9 @@ Each figure is measured on the real program: as a process behind a real socket, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
+import itertools
 import json
 import math
 import os
@@ -16,6 +18,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,14 +30,18 @@ from rich.table import Table
 
 from apps import codec
 from bench.controller import Controller
-from bench.resets import mixed
+from bench.resets import early_abort, introduction, mixed
+from bench.switch import Switch
+from controller.balance import VIP_GROUP
 from controller.counting import Counters
 from controller.events import FlowCounted
+from controller.suspicion import PASSIVE_CONNECTIONS
 from topologies import figures
 from topologies.simulation.scenario import Run, Size
 
 MEMBERS, PER_POOL, GUILTY = 1000, 10, 137
 BATCH = 20_000
+PORTS, SETTLED_S, SLICE_S = 64, 3.0, 0.005
 PAGE = Path("docs/benchmarks.md")
 
 
@@ -136,6 +143,65 @@ def _empty_handler(batches: Sequence[bytes]) -> float:
         return BATCH * len(batches) / took_s
 
 
+def reactions(flood_per_s: float = 20_000, trials: int = 100) -> Iterator[Target]:
+    """A member that begins to reset what it accepts, one after the other, while another switch shows resets of everybody's."""
+    with Controller(policy(MEMBERS)) as controller:
+        switch, other = controller.connect(1, PORTS), controller.connect(2)
+        time.sleep(SETTLED_S)
+        addresses = [0x0A010000 + number for number in range(1, MEMBERS + 1)]
+        switch.send(b"".join(introduction(address, 1 + place % PORTS) for place, address in enumerate(addresses)))
+        _wait_for(lambda: len(switch.groups) >= MEMBERS // PER_POOL, "the groups of all VIPs")
+        with flood(other, flood_per_s):
+            time.sleep(1)
+            took_ms = sorted(1000 * _reaction_s(switch, pool) for pool in range(min(trials, MEMBERS // PER_POOL - 1)))
+        p99 = took_ms[math.ceil(0.99 * len(took_ms)) - 1]
+        what = f"reset → group change on the socket, p99, {flood_per_s:,.0f} others/s"
+        yield Target(
+            what, "< 10 ms", f"{p99:.1f} ms of {len(took_ms)}, p50 {statistics.median(took_ms):.1f} ms", p99 < 10
+        )
+
+
+def _reaction_s(switch: Switch, pool: int) -> float:
+    """From the resets that decide about a pool's first member to the change of its group. Raises TimeoutError."""
+    number, member = pool + 1, pool * PER_POOL + 1
+    clients = range(0x0C000000 + 8 * pool, 0x0C000000 + 8 * pool + PASSIVE_CONNECTIONS)
+    resets = b"".join(early_abort(client, member, number, (0x0A000000 + number, 80)) for client in clients)
+    began = time.monotonic()
+    switch.send(resets)
+    _wait_for(lambda: switch.groups[VIP_GROUP | number] > began, f"a change of pool {pool}")
+    return switch.groups[VIP_GROUP | number] - began
+
+
+def _wait_for(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within 20 s")
+        time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def flood(switch: Switch, per_s: float) -> Iterator[None]:
+    """Resets of all members' clients at a rate, and of one guilty member, from a thread."""
+    stop = threading.Event()
+    messages = list(mixed(int(per_s), MEMBERS, PER_POOL, MEMBERS, random.Random(1)))
+    size = max(1, round(per_s * SLICE_S))
+
+    def send() -> None:
+        due = time.monotonic()
+        for first in itertools.cycle(range(0, len(messages) - size, size)):
+            if stop.wait(max(0.0, due - time.monotonic())):
+                return
+            switch.send(b"".join(messages[first : first + size]))
+            due += SLICE_S
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
 def statistics_reply() -> Iterator[Target]:
     """A reply with the counters of 10,000 entries: read, and taken into totals and rates."""
     entry = struct.Struct("!HBxIIHHHHI3QHH4x")
@@ -180,7 +246,7 @@ def fabric() -> Iterator[Target]:
 def measure(count: int, tell: Callable[[str], object]) -> list[Target]:
     """Every target, one after the other."""
     targets: list[Target] = []
-    for part in (help_time(), idle(), statistics_reply(), resets(count), fabric()):
+    for part in (help_time(), idle(), statistics_reply(), resets(count), reactions(), fabric()):
         for target in part:
             targets.append(target)
             tell(f"{'✓' if target.met else '✗'} {target.what}: {target.found} (wanted: {target.wanted})")
