@@ -12,11 +12,12 @@ from bed import Bed
 from running_controller import soon
 
 from topologies.leaf_spine import LeafSpineTopo
+from topologies.wiring import queue_packets
 
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=1)
 CLIENT, MEMBER = "h1", "h2"
 CAPACITY_BPS = 20_000_000
-QUEUE_MS = 50.0
+QUEUE_MS = queue_packets(CAPACITY_BPS / 1e6) * 1500 * 8 / CAPACITY_BPS * 1e3
 """How long a full queue of a shaped port takes to drain."""
 
 Link = dict[str, Any]

@@ -124,7 +124,7 @@ _SCENARIOS = (
             **_SLOW,
             **_BURSTS,
             "maxconn": WholeBetween(8, 20),
-            "backlog": WholeBetween(4, 16),
+            "backlog": WholeBetween(24, 40),  # takes the bursts of ordinary load
             "abort": OneOf((0, 1)),
         },
         load={"burst": "burst"},
