@@ -6,7 +6,7 @@ import pytest
 
 from controller.decisions import Decision, SendPacket
 from controller.frames import vip_mac
-from controller.health import LINGER_S, Outcome, Prober, ProbeResult, Target
+from controller.health import GRACE_S, HELD_UP_S, LINGER_S, Outcome, Prober, ProbeResult, Target
 from controller.pipeline import PROBE_PORT_COUNT, PROBE_PORT_FIRST
 from controller.policy import HealthCheck
 from controller.segments import read_segment
@@ -95,6 +95,15 @@ def test_a_probe_that_gets_no_answer_waits_as_long_as_the_check_says() -> None:
     wire = Wire(Silent())
     wire.run(TCP_CHECK)
     assert wire.results[0][0] == pytest.approx(0.5)
+
+
+def test_a_controller_that_was_held_up_reads_the_answers_first() -> None:
+    prober = Prober(random.Random(1))
+    prober.start(TARGET, TCP_CHECK, 0.0)
+    late = TCP_CHECK.timeout_s + 2 * HELD_UP_S
+    assert prober.on_tick(late) == ([], []), "an answer may wait to be read"
+    (result,) = prober.on_tick(late + GRACE_S)[1]
+    assert result.outcome is Outcome.TIMED_OUT
 
 
 def http_server(answer: bytes) -> Application:
