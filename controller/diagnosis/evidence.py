@@ -6,9 +6,10 @@ import statistics
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of
+from controller.diagnosis.patterns import ALL_THE_TIME, FORGED, HARMLESS, OF_MEMBER, Pattern, pattern_of
+from controller.diagnosis.rates import ConnectionRate
 from controller.diagnosis.windows import Decayed, Distinct, Heavy
 from controller.events import ResetSum
 from controller.health import Outcome, ProbeResult
@@ -21,9 +22,10 @@ E = TypeVar("E")
 
 MAX_CLIENTS, MAX_PORTS = 4096, 1024
 LATENCY_LEARNING = 0.05
-USUAL_HALF_LIFE_S, SHORTEST_USUAL_S = 60.0, 2.5
 BURST_GAP_S = 5.0
-LATEST_RESETS = 64
+USUAL_WEIGHT = 0.25
+LATEST_RESETS = 128
+LATEST_PROBES = 16
 LATEST_HANDSHAKES = 3
 """One slow handshake is nothing: the middle one of so many counts."""
 SHORTEST_BURST_S = 0.5
@@ -42,6 +44,8 @@ class Tally:
     burst_last: float = 0.0
     burst: int = 0
     """The present run of resets that are not harmless: it ends with `BURST_GAP_S` of quiet."""
+    runs: dict[Pattern, tuple[float, float]] = field(default_factory=dict)
+    """The same for each pattern: when it began, and its last reset."""
 
     def add(self, pattern: Pattern, now: float, count: int = 1) -> None:
         """Count connections that were reset."""
@@ -51,6 +55,8 @@ class Tally:
             self.burst += count
             self.bad_total += count
             self.burst_last = now
+        began, last = self.runs.get(pattern, (now, now))
+        self.runs[pattern] = (now if now - last > BURST_GAP_S else began), now
         known = self.patterns.get(pattern)
         if known is None:
             known = self.patterns[pattern] = Decayed()
@@ -77,9 +83,28 @@ class Tally:
         return self.burst / max(now - self.burst_began, SHORTEST_BURST_S)
 
     def dominant(self, now: float) -> Pattern | None:
-        """The pattern most resets have; of several as many, the same whichever came first."""
-        live = {pattern: count.value(now) for pattern, count in self.patterns.items() if pattern not in HARMLESS}
+        """The pattern most resets have; of several as many, the same whichever came first.
+
+        What clients do all the time counts less: beside a single refusal, a few who left early are not what is the matter.
+        """
+        live = {
+            pattern: count.value(now) * (USUAL_WEIGHT if pattern in ALL_THE_TIME else 1.0)
+            for pattern, count in self.patterns.items()
+            if pattern not in HARMLESS
+        }
         return max(live, key=lambda pattern: (live[pattern], pattern)) if live else None
+
+
+class Suffered(NamedTuple):
+    """A connection to a member that was reset, other than harmlessly.
+
+    `foreign_ttl`: the reset is said to be the member's, but has not the TTL of what the member sends.
+    """
+
+    time: float
+    pattern: Pattern
+    client: int
+    foreign_ttl: bool
 
 
 @dataclass(slots=True)
@@ -87,38 +112,26 @@ class MemberEvidence:
     """One member, by its number."""
 
     tally: Tally = field(default_factory=Tally)
-    clients: Heavy[int] = field(default_factory=Heavy)
-    distinct_clients: Distinct[int] = field(default_factory=Distinct)
-    latest: deque[tuple[float, Pattern]] = field(default_factory=lambda: deque(maxlen=LATEST_RESETS))
-    """When connections were reset last, and how: those that were not harmless."""
-    foreign_ttl: Decayed = field(default_factory=Decayed)
+    latest: deque[Suffered] = field(default_factory=lambda: deque(maxlen=LATEST_RESETS))
     usual_ttl: int | None = None
-    outcomes: dict[Outcome, float] = field(default_factory=dict)
-    """When a probe last ended like this."""
+    probes: deque[tuple[float, Outcome]] = field(default_factory=lambda: deque(maxlen=LATEST_PROBES))
+    """When own probes ended last, and how."""
     handshakes_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_HANDSHAKES))
     """Of the last own probes."""
     usual_handshake_ms: float | None = None
-    connections_per_s: float | None = None
+    connections: ConnectionRate = field(default_factory=ConnectionRate)
     load: float | None = None
-    _counted: float = 0.0
-    """Connections of the usual kind, and in how many seconds they came: both fade with `USUAL_HALF_LIFE_S`."""
-    _counted_s: float = 0.0
+    """What its agent says, 0 to 1."""
 
-    @property
-    def usual_connections_per_s(self) -> float | None:
-        """New connections per second since the first one came, lately more than long ago; None for the first seconds."""
-        return self._counted / self._counted_s if self._counted_s >= SHORTEST_USUAL_S else None
+    def alike(self, span_s: float, now: float) -> list[Suffered]:
+        """The latest that look like most of them, up to so long before the last one.
 
-    def on_counted(self, connections_per_s: float, load: float | None, usual_now: bool, elapsed_s: float) -> None:
-        """Take in how many connections came between the last two reports, and what its agent says.
-
-        `usual_now` is False during incidents: what happens then is not to become usual. Nor is the quiet before the first connection.
+        Not before now: after an ejection nothing fails any more, and what is asked is how it was before. And no others: that all
+        clients leave a little early now and then does not say whose connections the member aborts.
         """
-        self.connections_per_s, self.load = connections_per_s, load
-        if usual_now and (connections_per_s or self._counted_s):
-            keep = 0.5 ** (elapsed_s / USUAL_HALF_LIFE_S)
-            self._counted = self._counted * keep + connections_per_s * elapsed_s
-            self._counted_s = self._counted_s * keep + elapsed_s
+        pattern = self.tally.dominant(now)
+        alike = [one for one in self.latest if one.pattern is pattern]
+        return [one for one in alike if one.time >= alike[-1].time - span_s]
 
     @property
     def handshake_ms(self) -> float | None:
@@ -127,7 +140,7 @@ class MemberEvidence:
 
     def on_probe(self, result: ProbeResult, now: float) -> None:
         """Take in what an own probe found."""
-        self.outcomes[result.outcome] = now
+        self.probes.append((now, result.outcome))
         if result.ttl is not None:
             self.usual_ttl = result.ttl
         if result.handshake_ms is not None:
@@ -197,10 +210,7 @@ class Evidence:
             return
         self._add_to_client(connection.src, pattern, connection[2:4], record.member, 1, now)
         if record.member and against_member:
-            member = self._add_to_member(record.member, pattern, (connection.src,), 1, now)
-            foreign = member.usual_ttl is not None and record.segment.ttl != member.usual_ttl
-            if foreign and record.sender == "member" and pattern not in HARMLESS:
-                member.foreign_ttl.add(now)
+            self._add_to_member(record.member, pattern, (connection.src,), 1, now, record.segment.ttl)
 
     def add_sum(self, added: ResetSum, pattern: Pattern, clients: Sequence[int], count: int, now: float) -> None:
         """Take many in that say the same; `count` of them, the last ones of `clients`, are held against the member, if there is one.
@@ -237,17 +247,15 @@ class Evidence:
             client.members.add(member, now, count)
 
     def _add_to_member(
-        self, number: int, pattern: Pattern, clients: Sequence[int], count: int, now: float
-    ) -> MemberEvidence:
+        self, number: int, pattern: Pattern, clients: Sequence[int], count: int, now: float, ttl: int | None = None
+    ) -> None:
         member = self.member(number)
         member.tally.add(pattern, now, count)
         if pattern in HARMLESS:
-            return member
-        member.latest.extend([(now, pattern)] * len(clients))
-        for client in clients:
-            member.clients.add(client, now, count / len(clients))
-            member.distinct_clients.add(client, now)
-        return member
+            return
+        known = pattern in OF_MEMBER and None not in (ttl, member.usual_ttl)
+        foreign = known and ttl != member.usual_ttl
+        member.latest.extend(Suffered(now, pattern, client, foreign) for client in clients)
 
     def keep_only(self, members: set[int], rules: set[str]) -> None:
         """Forget members and rules that are no longer in the policy."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from controller.diagnosis.evidence import ClientEvidence, Evidence, MemberEvidence, PortEvidence, RuleEvidence
-from controller.diagnosis.patterns import Pattern
+from controller.diagnosis.patterns import ABORTS, OF_MEMBER, Pattern
+from controller.diagnosis.windows import RECENT_S
 from controller.health import Outcome
 
 PROBE_FRESH_S = 4.0
@@ -65,9 +67,9 @@ def pattern_feature(pattern: Pattern) -> Feature:
 
 
 def member_features(
-    number: int, evidence: Evidence, peers: list[int], congested: bool | None, now: float
+    number: int, evidence: Evidence, peers: list[int], link: Feature | None, now: float
 ) -> list[Feature]:
-    """What speaks about a member; `congested`: whether a link on its clients' paths is, None when nobody measured."""
+    """What speaks about a member; `link`: about the way between it and its clients (`link_feature`), None when nobody measured."""
     member = evidence.member(number)
     pattern = member.tally.dominant(now)
     if pattern is None:
@@ -79,42 +81,42 @@ def member_features(
         _peers(member, [evidence.member(peer) for peer in peers], pattern, now),
         _probe(member, pattern, now),
         _latency(member),
-        _load(member, [evidence.member(peer) for peer in peers]),
-        _ttl(member, now),
-        link_feature(congested),
+        _load(member, [evidence.member(peer) for peer in peers], pattern),
+        _ttl(member, pattern, now),
+        link,
     ]
     return [feature for feature in features if feature is not None]
 
 
 def _failing(member: MemberEvidence, now: float) -> Feature | None:
-    """Which share of its connections ends so, over the burst or its last seconds; counters lag, the usual rate does not."""
-    if member.usual_connections_per_s is None:
-        return None
+    """Which share of its connections ends so, in its last seconds; counters lag, the usual rate does not."""
+    usual = member.connections.usual
     failed, span = failed_of_late(member, now)
-    if failed < FEWEST_TO_COUNT:
+    if usual is None or failed < FEWEST_TO_COUNT:
         return None
-    share = min(1.0, failed / (1 + member.usual_connections_per_s * span))
+    share = min(1.0, failed / (1 + usual * span))
     word = _level(share, (0.05, "rare"), (0.35, "some"), (0.75, "most"), (9.0, "all"))
-    return Feature("failing", word, f"about {share:.0%} of its connections end so")
+    # A member that resets everybody is not what it is taken for; one whose clients all give up may only be slow.
+    name = "failing" if member.tally.dominant(now) in OF_MEMBER else "giving-up"
+    return Feature(name, word, f"about {share:.0%} of its connections end so")
 
 
 def failed_of_late(member: MemberEvidence, now: float) -> tuple[int, float]:
-    """(connections, seconds in which they failed), of those that look like most of them: up to the last one, not up to now.
+    """(connections, seconds in which they failed), of those that look like most of them: up to the last one, not up to now."""
+    alike = member.alike(FAILING_SPAN_S, now)
+    return len(alike), max(alike[-1].time - alike[0].time, SHORTEST_SPAN_S) if alike else SHORTEST_SPAN_S
 
-    After an ejection nothing fails any more; what is asked is how it was before.
-    """
-    pattern = member.tally.dominant(now)
-    times = [
-        when for when, what in member.latest if what is pattern and when > member.tally.burst_last - FAILING_SPAN_S
-    ]
-    return len(times), max(times[-1] - times[0], SHORTEST_SPAN_S) if times else SHORTEST_SPAN_S
+
+def affected_clients(member: MemberEvidence, now: float) -> Counter[int]:
+    """How many connections each client lost of late, of those that look like most of them."""
+    return Counter(one.client for one in member.alike(RECENT_S, now))
 
 
 def _clients(member: MemberEvidence, now: float) -> Feature | None:
-    if member.tally.burst < FEWEST_TO_COUNT:
+    affected = affected_clients(member, now)
+    if affected.total() < FEWEST_TO_COUNT:
         return None
-    count = member.distinct_clients.count(now)
-    _, share = member.clients.top(now)
+    count, share = len(affected), max(affected.values()) / affected.total()
     if count <= 1:
         return Feature("clients", "one", "one client alone is affected")
     if share > 0.8:
@@ -134,20 +136,26 @@ def _peers(member: MemberEvidence, peers: list[MemberEvidence], pattern: Pattern
     return Feature("peers", "some", f"{alike} of {len(peers)} other members have it too")
 
 
+def probes_failed(member: MemberEvidence, since: float) -> int:
+    """How many of the last own probes of it failed."""
+    return sum(at >= since and outcome is not Outcome.SUCCEEDED for at, outcome in member.probes)
+
+
 def _probe(member: MemberEvidence, pattern: Pattern, now: float) -> Feature | None:
     began = max(member.tally.burst_began, now - PROBE_FRESH_S)
-    fresh = {outcome: at for outcome, at in member.outcomes.items() if at >= began}
+    fresh = [outcome for at, outcome in member.probes if at >= began]
     if not fresh:
         return None
     failed = [outcome for outcome in fresh if outcome is not Outcome.SUCCEEDED]
-    if not failed:
+    lost_one = failed == [Outcome.TIMED_OUT] and Outcome.SUCCEEDED in fresh
+    if not failed or lost_one:
         if pattern is Pattern.REFUSED:
             return Feature("probe", "open", "own probes find the port open that refuses clients")
         return Feature("probe", "well", "own probes succeed")
-    outcome = max(failed, key=fresh.__getitem__)
-    if Outcome.SUCCEEDED in fresh:
-        return Feature("probe", "now-and-then", f"own probes fail now and then ({outcome.value})")
-    return Feature("probe", outcome.value, f"own probes: {outcome.value}")
+    # What succeeded before the first failure was before the fault.
+    if Outcome.SUCCEEDED in fresh[fresh.index(failed[0]) :]:
+        return Feature("probe", "now-and-then", f"own probes fail now and then ({failed[-1].value})")
+    return Feature("probe", failed[-1].value, f"own probes: {failed[-1].value}")
 
 
 def _latency(member: MemberEvidence) -> Feature | None:
@@ -158,42 +166,47 @@ def _latency(member: MemberEvidence) -> Feature | None:
     return Feature("latency", "raised" if raised else "usual", text)
 
 
-def _load(member: MemberEvidence, peers: list[MemberEvidence]) -> Feature | None:
+def _load(member: MemberEvidence, peers: list[MemberEvidence], pattern: Pattern) -> Feature | None:
     """What its agent says; else what the whole pool is offered, since an ejection moves load from one member to others."""
+    # A member that is slow may be so at any load; one that aborts what is above its limit gets more than usual.
+    name = "limit" if pattern in ABORTS else "load"
     if member.load is not None and member.load >= 0.9:
-        return Feature("load", "full", f"it reports a load of {member.load:.0%}")
+        return Feature(name, "full", f"it reports a load of {member.load:.0%}")
     pool = [member, *peers]
-    usual = sum(one.usual_connections_per_s or 0.0 for one in pool)
+    usual = sum(one.connections.usual or 0.0 for one in pool)
     if not usual:
         return None
     # Who is refused is redispatched, and counted where it goes then.
-    offered = sum(one.connections_per_s or 0.0 for one in pool)
+    offered = sum(one.connections.of_late or 0.0 for one in pool)
     text = f"the pool is offered {offered:.0f} new connections/s, usually {usual:.0f}"
-    return Feature("load", _level(offered / usual, (1.5, "usual"), (2.0, "raised"), (9e9, "surge")), text)
+    return Feature(name, _level(offered / usual, (1.5, "usual"), (2.0, "raised"), (9e9, "surge")), text)
 
 
-def _ttl(member: MemberEvidence, now: float) -> Feature | None:
-    if member.usual_ttl is None:
+def _ttl(member: MemberEvidence, pattern: Pattern, now: float) -> Feature | None:
+    """Whether the member wrote its resets; those that clients sent say nothing about it."""
+    if member.usual_ttl is None or pattern not in OF_MEMBER:
         return None
-    foreign = member.foreign_ttl.value(now) > 0.5 * sum(count.value(now) for count in member.tally.patterns.values())
-    if foreign:
+    alike = member.alike(RECENT_S, now)
+    if sum(one.foreign_ttl for one in alike) > 0.5 * len(alike):
         return Feature(
             "ttl", "foreign", f"the resets' TTL is not the member's ({member.usual_ttl}): another hop wrote them"
         )
     return Feature("ttl", "usual", "the resets have the member's own TTL")
 
 
-def link_feature(congested: bool | None) -> Feature | None:
-    """The way between the clients and the member."""
+def link_feature(congested: bool | None, probes_fail_too: bool = False) -> Feature | None:
+    """The way between the clients and the member; `probes_fail_too`: own probes, whose way is another, fail as clients do."""
     if congested is None:
         return None
+    if congested and probes_fail_too:
+        return Feature("link", "beside", "a link on the way is full, but own probes do not cross it and fail as well")
     if congested:
         return Feature("link", "congested", "a link on the way is full, or loses packets")
     return Feature("link", "free", "the links on the way have room")
 
 
-def client_features(client: ClientEvidence, evidence: Evidence, congested: bool | None, now: float) -> list[Feature]:
-    """What speaks about a client."""
+def client_features(client: ClientEvidence, evidence: Evidence, link: Feature | None, now: float) -> list[Feature]:
+    """What speaks about a client; `link` as for `member_features`."""
     pattern = client.tally.dominant(now)
     if pattern is None:
         return []
@@ -204,10 +217,10 @@ def client_features(client: ClientEvidence, evidence: Evidence, congested: bool 
         pattern_feature(pattern),
         Feature("targets", word, f"it met {targets}{'+' if targets == 64 else ''} different ports"),
         Feature("clients", "one", "one client alone is affected"),
-        link_feature(congested),
+        link,
     ]
     if member is not None:
-        features += [_probe(evidence.member(member), pattern, now), _ttl(evidence.member(member), now)]
+        features += [_probe(evidence.member(member), pattern, now), _ttl(evidence.member(member), pattern, now)]
     rate = client.tally.bad_rate(now)
     pace = _level(rate, (2, "slow"), (30, "steady"), (9e9, "fast"))
     features.append(Feature("pace", pace, f"{rate:.1f} resets per second"))

@@ -33,9 +33,9 @@ LOOKED_AT_ONCE, NEXT_LOOK_S = 32, 0.002
 """Members, in one go: of a thousand that clients abort connections of, the rest waits, so that a reaction does not."""
 SCAN_TARGETS = 8
 FEWEST = 3
-REVIEWED_S = 3.0
+REVIEWED_S = 5.0
 COUNTED_EVERY_S, LONGEST_ROUND_S = 0.9, 5.0
-COMES_LATER = frozenset({"load", "latency", "link"})
+COMES_LATER = frozenset({"load", "limit", "latency", "link"})
 
 
 class Investigation:
@@ -119,25 +119,19 @@ class Investigation:
         if elapsed_s < COUNTED_EVERY_S:
             return
         self._counted_at = now
+        usual_now = all(incident.subject.type is SubjectType.CLIENT for incident in self.incidents.open.values())
         for member in self.services.pools.members.values():
-            rates = [
-                self.connection_rate(name, member.policy.name)
-                for name, vip in self.services.vips.items()
-                if vip.pool == member.pool
-            ]
+            vips = self.services.vips_of.get(member.pool, [])
+            rates = [self.connection_rate(vip, member.policy.name) for vip in vips]
             known = [rate for rate in rates if rate is not None]
-            if not known:
-                continue
-            usual_now = not any(
-                incident.subject.type is not SubjectType.CLIENT for incident in self.incidents.open.values()
-            )
-            self.evidence.member(member.number).on_counted(
-                sum(known), member.load, usual_now, min(elapsed_s, LONGEST_ROUND_S)
-            )
+            if known:
+                evidence = self.evidence.member(member.number)
+                evidence.connections.on_counted(sum(known), usual_now, min(elapsed_s, LONGEST_ROUND_S))
+                evidence.load = member.load
 
     def _connections_so_far(self, state: MemberState) -> float:
-        vips = [name for name, vip in self.services.vips.items() if vip.pool == state.pool]
-        return sum(self.connection_total(name, state.policy.name) or 0 for name in vips)
+        vips = self.services.vips_of.get(state.pool, [])
+        return sum(self.connection_total(vip, state.policy.name) or 0 for vip in vips)
 
     connection_rate: Callable[[str, str], float | None] = staticmethod(lambda _vip, _member: None)
     """(vip, member) to new connections per second."""
@@ -274,7 +268,7 @@ class Investigation:
             return []
         fresh = evidence.tally.collect()
         name = f"{state.pool}/{state.policy.name}"
-        per_s = evidence.connections_per_s
+        per_s = evidence.connections.of_late
         exposure = None if per_s is None else max(1.0, per_s * elapsed)
         before = self._connections_so_far(state)
         unusual = [
@@ -358,10 +352,6 @@ class Investigation:
             incident.update(diagnosis, now)
             self.incidents.add(incident)
         return incident
-
-    def member_incident(self, name: str) -> Incident | None:
-        """The open incident about a member."""
-        return self.incidents.open.get(Subject(SubjectType.MEMBER, name))
 
 
 def announcement(incident: Incident, what: str) -> Announce:

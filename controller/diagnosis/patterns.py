@@ -48,8 +48,12 @@ OF_MEMBER = frozenset(
         Pattern.MEMBER_LOST,
     }
 )
+ABORTS = frozenset({Pattern.MEMBER_EARLY, Pattern.MEMBER_LATE})
+"""A live socket of the member does it on purpose."""
 GAVE_UP = frozenset({Pattern.CLIENT_EARLY, Pattern.HALF_OPEN})
 """A client that waited for the SYN-ACK or the answer no longer: what came too late met no socket."""
+ALL_THE_TIME = frozenset({Pattern.CLIENT_LATE, Pattern.CLIENT_NO_DATA})
+"""What clients do without any fault: some leave in the middle of an answer, checkers connect and leave."""
 FORGED = frozenset({Pattern.OUT_OF_WINDOW, Pattern.INJECTED})
 
 

@@ -33,9 +33,11 @@ class Case:
         self.clients = [host.ip for host in self.core.topology.hosts.values() if host.ip != self.member.address]
 
     def counted(self, usual: float = USUAL_PER_S, present: float = USUAL_PER_S) -> None:
-        known = self.evidence.member(self.member.number)
-        known.on_counted(usual, None, True, 60.0)
-        known.on_counted(present, None, False, 1.0)
+        known = self.evidence.member(self.member.number).connections
+        for _ in range(10):
+            known.on_counted(usual, True, 1.0)
+        for _ in range(2):
+            known.on_counted(present, False, 1.0)
 
     def reset(self, count: int, client: int, over_s: float = 1.0) -> float:
         for number in range(count):
@@ -83,6 +85,16 @@ def test_one_of_many_who_fail_is_not_guilty(case: Case) -> None:
     assert case.suspect(now) == case.own
 
 
+def test_others_who_leave_early_now_and_then_do_not_hide_the_guilty_one(case: Case) -> None:
+    case.counted()
+    case.probed(Outcome.SUCCEEDED)
+    now = case.reset(40, case.clients[0])
+    for client in case.clients[1:4]:
+        for _ in range(5):
+            case.evidence.add(case.make.aborted_by_client(case.member.number, client, now), now)
+    assert case.suspect(now) == Subject(SubjectType.CLIENT, text(case.clients[0]))
+
+
 def test_nor_is_anybody_while_own_probes_fail(case: Case) -> None:
     case.counted()
     case.probed(Outcome.RESET)
@@ -107,6 +119,22 @@ def test_a_full_link_explains_only_those_whose_way_it_is_on(case: Case, monkeypa
 
     assert blamed(EXPLAINS + 0.01) == (True, f"{far.dpid:016x}:{far.port_no}")
     assert blamed(EXPLAINS - 0.01)[1] is None
+
+
+def test_a_full_link_that_own_probes_do_not_cross_does_not_explain_why_they_fail(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.counted()
+    monkeypatch.setattr(case.core.investigation.blame.ways, "congestion", lambda *_: (True, "a-link"))
+    now = case.reset(40, case.clients[0])
+    assert case.suspect(now) == Subject(SubjectType.LINK, "a-link")
+    case.probed(Outcome.TIMED_OUT)
+    assert case.suspect(now) == Subject(SubjectType.LINK, "a-link"), "one lost probe is nothing"
+    case.probed(Outcome.TIMED_OUT)
+    assert case.suspect(now) == case.own
+    link = f"{case.core.topology.hosts[case.member.address].dpid:016x}:4"
+    monkeypatch.setattr(case.core.investigation.blame.ways, "congestion", lambda *_: (True, link))
+    assert case.suspect(now) == Subject(SubjectType.LINK, link), "the member's own link they do cross"
 
 
 @pytest.mark.parametrize(("alone", "sender"), [(True, Sender.MEMBER), (False, Sender.INJECTED)])

@@ -26,9 +26,9 @@ PICTURES = """
 misconfiguration: pattern=refused failing=all clients=many peers=fine probe=refused latency=usual load=usual ttl=usual link=free
 misconfiguration: pattern=member-early failing=all clients=many peers=fine probe=wrong-answer latency=usual
 overload: pattern=not-accepted failing=some clients=many peers=fine probe=now-and-then latency=raised load=surge link=free
-overload: pattern=client-early failing=some clients=many peers=fine load=full latency=raised link=free
-congestion: pattern=client-late failing=some clients=many peers=same probe=well latency=raised load=usual link=congested
-congestion: pattern=client-early failing=most clients=few probe=timed-out latency=raised link=congested
+overload: pattern=client-early giving-up=some clients=many peers=fine load=full latency=raised link=free
+congestion: pattern=client-late giving-up=some clients=many peers=same probe=well latency=raised load=usual link=congested
+congestion: pattern=client-early giving-up=most clients=few probe=timed-out latency=raised link=congested
 policy: pattern=refused firewall=ours
 policy: pattern=member-disowned subject=client clients=one probe=well ttl=foreign targets=one
 policy: pattern=member-lost failing=some clients=few probe=well ttl=foreign latency=usual link=free
@@ -37,8 +37,8 @@ hostile: pattern=refused clients=one targets=many pace=fast
 hostile: pattern=half-open clients=one targets=many pace=fast
 hostile: pattern=injected claimed=many
 hostile: pattern=out-of-window
-benign: pattern=client-late failing=rare clients=many peers=same probe=well latency=usual load=usual link=free
-benign: pattern=client-no-data failing=rare clients=one peers=same probe=well targets=one pace=slow
+benign: pattern=client-late giving-up=rare clients=many peers=same probe=well latency=usual load=usual link=free
+benign: pattern=client-no-data giving-up=rare clients=one peers=same probe=well targets=one pace=slow
 """
 """What each cause looks like where nothing is in doubt."""
 
@@ -312,4 +312,4 @@ def test_counters_tell_the_investigation_what_members_are_offered() -> None:
         counts = dict.fromkeys(handshakes, 20 * second)
         core.handle(FlowCounted(1, 3, counts), float(second))
     number = core.services.pools.members["web", "web-1"].number
-    assert core.investigation.evidence.member(number).connections_per_s == pytest.approx(20)
+    assert core.investigation.evidence.member(number).connections.of_late == pytest.approx(20)

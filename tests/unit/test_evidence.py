@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_resets import Maker
 
-from controller.diagnosis.evidence import MAX_CLIENTS, MAX_PORTS, Evidence
+from controller.diagnosis.evidence import LATEST_PROBES, LATEST_RESETS, MAX_CLIENTS, MAX_PORTS, Evidence
+from controller.diagnosis.features import affected_clients, member_features
 from controller.diagnosis.patterns import Pattern
 from controller.diagnosis.windows import HALF_LIFE_S, RECENT_S, Decayed, Distinct, Heavy
+from controller.health import Outcome, ProbeResult
 
 # --- windows -------------------------------------------------------------------------------------------------------------------
 
@@ -86,8 +88,7 @@ def test_a_members_own_reset_is_held_against_it_and_its_client_remembered() -> N
         evidence.add(make.refused(member=7, client=client), 0.0)
     member = evidence.member(7)
     assert member.tally.fresh == {Pattern.REFUSED: 3}
-    assert member.distinct_clients.count(0.0) == 2
-    assert member.clients.top(0.0)[0] == 2
+    assert affected_clients(member, 0.0) == {1: 1, 2: 2}
     assert evidence.client(2).tally.fresh == {Pattern.REFUSED: 2}
 
 
@@ -112,7 +113,51 @@ def test_resets_after_the_end_count_but_begin_no_burst() -> None:
     member = evidence.member(7)
     assert member.tally.total == 1 and member.tally.burst == 0
     assert member.tally.dominant(0.0) is None and member.tally.bad_rate(0.0) == 0
-    assert member.distinct_clients.count(0.0) == 0
+    assert not member.latest
+
+
+def test_who_leaves_early_everywhere_does_not_hide_whose_connections_the_member_aborts() -> None:
+    evidence, make = Evidence(), Maker()
+    for number in range(24):
+        now = number / 8
+        evidence.add(make.aborted_early(member=7, client=1, now=now), now)
+        if number % 3 == 0:
+            evidence.add(make.aborted_by_client(member=7, client=2 + number, now=now), now)
+    assert affected_clients(evidence.member(7), 3.0) == {1: 24}
+
+
+def test_a_few_who_left_early_do_not_hide_what_is_the_matter() -> None:
+    evidence, make = Evidence(), Maker()
+    for client in range(3):
+        evidence.add(make.aborted_by_client(member=7, client=client), 0.0)
+    tally = evidence.member(7).tally
+    assert tally.dominant(0.0) is Pattern.CLIENT_LATE
+    evidence.add(make.refused(member=7, client=9), 0.0)
+    assert tally.dominant(0.0) is Pattern.REFUSED
+
+
+def test_what_failed_long_before_the_last_failure_is_not_of_late_however_long_ago_that_is() -> None:
+    evidence, make = Evidence(), Maker()
+    for now in (0.0, 20.0, 21.0):
+        evidence.add(make.refused(member=7, client=1, now=now), now)
+    assert [one.time for one in evidence.member(7).alike(4.0, 60.0)] == [20.0, 21.0]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "word"),
+    [("ssrr", "refused"), ("srsr", "now-and-then"), ("rrss", "now-and-then"), ("ss", "open"), ("r", "refused"),
+     ("ssts", "open"), ("ttss", "now-and-then"), ("t", "timed-out"), ("sstt", "timed-out")],
+)  # fmt: skip
+def test_what_probes_say_is_what_they_found_since_the_first_failed_and_one_lost_is_nothing(
+    outcomes: str, word: str
+) -> None:
+    evidence, make = Evidence(), Maker()
+    evidence.add(make.refused(member=7, client=1), 0.0)
+    for number, outcome in enumerate(outcomes):
+        found = {"s": Outcome.SUCCEEDED, "r": Outcome.REFUSED, "t": Outcome.TIMED_OUT}[outcome]
+        evidence.member(7).on_probe(ProbeResult(("web", "7"), found, 1.0, ""), number / 4)
+    said = {feature.name: feature.value for feature in member_features(7, evidence, [], None, 1.0)}
+    assert said["probe"] == word
 
 
 def test_a_foreign_ttl_is_noted_when_the_members_own_is_known() -> None:
@@ -120,7 +165,7 @@ def test_a_foreign_ttl_is_noted_when_the_members_own_is_known() -> None:
     evidence.member(7).usual_ttl = 64
     evidence.add(make.refused(member=7, client=1, ttl=61), 0.0)
     evidence.add(make.refused(member=7, client=2, ttl=64), 0.0)
-    assert evidence.member(7).foreign_ttl.value(0.0) == 1
+    assert [one.foreign_ttl for one in evidence.member(7).latest] == [True, False]
 
 
 def test_a_burst_ends_with_quiet() -> None:
@@ -152,7 +197,7 @@ def flood(count: int) -> Evidence:
 def is_bounded(evidence: Evidence) -> bool:
     within = len(evidence.clients) <= MAX_CLIENTS and len(evidence.ports) <= MAX_PORTS and len(evidence.members) == 4
     for member in evidence.members.values():
-        within &= len(member.clients.shares(0.0)) <= 16 and len(member.distinct_clients._seen) <= 64
+        within &= len(member.latest) <= LATEST_RESETS and len(member.probes) <= LATEST_PROBES
         within &= len(member.tally.patterns) <= len(Pattern)
     for port in evidence.ports.values():
         within &= len(port.claimed._seen) <= 64 and len(port.victims.shares(0.0)) <= 16
