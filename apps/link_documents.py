@@ -12,8 +12,11 @@ from controller.telemetry import LinkState
 from controller.topology import Endpoint
 
 
-def link_document(state: LinkState, weight: int) -> JsonObject:
-    """One direction of a link for `/v1/links`; `weight` is its part (1 to 100) of the share it would have, were it free."""
+def link_document(state: LinkState, weight: int, silent: bool) -> JsonObject:
+    """One direction of a link for `/v1/links`.
+
+    `weight` is its part (1 to 100) of the share it would have, were it free; `silent`: nothing crosses it, so it is not used.
+    """
     assert state.far is not None
     return {
         "src": _reference(state.near),
@@ -25,6 +28,7 @@ def link_document(state: LinkState, weight: int) -> JsonObject:
         "delay_ms": _rounded(state.delay_ms, 3),
         "queue_ms": _rounded(state.queue_ms, 3),
         "weight": weight,
+        "silent": silent,
         "queue_drops": state.drops,
         "queue_drops_per_s": _rounded(state.drops_per_s, 2),
         "congested": state.congested,
@@ -35,7 +39,7 @@ def link_document(state: LinkState, weight: int) -> JsonObject:
 
 def link_measurements(core: Core, now: float) -> Iterator[Measurement]:
     """Every direction of every link, every host's port, and the control channels."""
-    for near, far in core.topology.usable_links():
+    for near, far in core.topology.links_that_are_up():
         state = core.telemetry.link(near, now)
         yield from _samples("link", state, {"src": place_name(near), "dst": place_name(far)})
     for switch in core.topology.switches.values():

@@ -12,6 +12,7 @@ from apps.link_documents import link_measurements
 from controller.api.service import Distribution, Measurement
 from controller.causes import Cause
 from controller.core import Core
+from controller.full_trackers import UNTRACKED
 from controller.pipeline import Meter
 
 FEWEST_PER_S = 0.1
@@ -101,3 +102,7 @@ def _isolation(core: Core) -> Iterator[Measurement]:
     yield Measurement("syn_flood_ports", text, "gauge", len(core.floods.since))
     text = "Flow entries that switches refused because a table is full."
     yield Measurement("flow_table_full", text, "counter", sum(core.full_tables.counts.values()))
+    text = "New connections that a switch's tracker had no room for, by flow counters."
+    for counted, total in totals.items():
+        if counted[0] == UNTRACKED:
+            yield Measurement("connections_untracked", text, "counter", total, {"dpid": counted[1]})

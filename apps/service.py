@@ -116,6 +116,7 @@ class RunningController:
                 "flows": len(self.core.wanted[switch.dpid].flows) if switch.dpid in self.core.wanted else 0,
                 "refused": self.core.refusals.counts.get(switch.dpid, 0),
                 "table_full": self.core.full_tables.is_full(switch.dpid, self.runtime.now()),
+                "tracker_full": switch.dpid in self.core.full_trackers.since,
                 "about": self._about(switch.dpid),
                 "ports": [
                     {
@@ -135,10 +136,12 @@ class RunningController:
         return asdict(datapath.handshake.about) if datapath is not None else None
 
     def links(self) -> Sequence[JsonObject]:
-        """Every direction of every usable link. What nobody measured is null, never 0."""
-        now = self.runtime.now()
-        states = [self.core.telemetry.link(near, now) for near, _ in self.core.topology.usable_links()]
-        return [link_document(state, self.core.paths.weight(state.near)) for state in states]
+        """Every direction of every link that is up. What nobody measured is null, never 0."""
+        now, topology = self.runtime.now(), self.core.topology
+        states = [self.core.telemetry.link(near, now) for near, _ in topology.links_that_are_up()]
+        return [
+            link_document(state, self.core.paths.weight(state.near), state.near in topology.silent) for state in states
+        ]
 
     def hosts(self) -> Sequence[JsonObject]:
         """Every station learnt."""

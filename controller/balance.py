@@ -128,9 +128,10 @@ def otherwise(zone: int, addresses: Iterable[int]) -> Iterator[FlowEntry]:
     for address in addresses:
         yield echo(address, Table.BALANCE, 110)
         yield FlowEntry(Table.BALANCE, 90, family_of(address).match(dst=address), Purpose.BALANCE)
-    commit = Ct(zone, commit=True, mark=(KNOWN, KNOWN))
+    # It comes back to be counted: whether the tracker had room for it shows only then.
+    commit = Ct(zone, Table.OPENED, commit=True, mark=(KNOWN, KNOWN))
     for family in FAMILIES:
-        yield FlowEntry(Table.BALANCE, 10, family.match(), Purpose.BALANCE, (commit,), goto=Table.ROUTE)
+        yield FlowEntry(Table.BALANCE, 10, family.match(), Purpose.BALANCE, (commit,))
 
 
 def to_vip(zone: int, service: Service) -> Iterator[FlowEntry]:

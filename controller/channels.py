@@ -84,6 +84,11 @@ class Channels:
                 channel.lost_at = max(channel.lost_at, sent)
         return channel.lost_at >= since
 
+    def answered_since(self, dpid: int, since: float) -> bool:
+        """Whether a channel probe that was sent after `since` has come back."""
+        channel = self._channels.get(dpid)
+        return channel is not None and any(time - seconds > since for time, seconds in channel.samples)
+
     def round_trip_s(self, dpid: int, now: float) -> float | None:
         """The usual round trip of late; None when it was not measured."""
         channel = self._channels.get(dpid)

@@ -52,6 +52,7 @@ from controller.events import (
 from controller.floods import Floods
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.full_tables import FullTables, is_table_full
+from controller.full_trackers import FullTrackers
 from controller.locality import Shares
 from controller.numbering import Numbering
 from controller.paths import Paths
@@ -112,6 +113,7 @@ class Core:
         self.quarantine = Quarantine()
         self.firewall = VirtualFirewall(self._answer)
         self.floods = Floods()
+        self.full_trackers = FullTrackers()
         self.full_tables = FullTables(self.firewall.inspector.evict, self.quarantine.evict)
         self.paths = Paths(self.topology)
         self.elephants = Elephants(self.topology)
@@ -406,6 +408,7 @@ class Core:
         decisions += self.archive.changes(now)
         self.tally.run(now)
         decisions += self.telemetry.on_tick(now) + self.refusals.on_tick(now)
+        decisions += self.discovery.follow_silent(self.telemetry.prober.silent)
         for dpid, (due, installed) in list(self._arriving.items()):
             if now >= due:
                 del self._arriving[dpid]
@@ -464,6 +467,8 @@ class Core:
         if event.table_id == Table.TRACK:
             limit = self.policy.firewall.port_connections_per_s
             return self.floods.on_counted(self.counters, event.dpid, limit, now)
+        if event.table_id == Table.OPENED:
+            return self.full_trackers.on_counted(self.counters, event.dpid, now)
         return self.firewall.on_counted(event, now)
 
     def _on_metered(self, event: MeterCounted, _: float) -> list[Decision]:

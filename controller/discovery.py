@@ -60,6 +60,8 @@ class Discovery:
     _allowances: dict[Endpoint, tuple[float, float]] = field(default_factory=dict)
     """(addresses a port may teach now, as of when); a port that taught nothing lately may teach a burst."""
     _made_room: dict[Endpoint, float] = field(default_factory=dict)
+    _silence_judged: tuple[set[Endpoint], int] = field(default_factory=lambda: (set(), 0))
+    """Which directions were silent, and in which version of the topology, when that was last looked at."""
 
     def __post_init__(self) -> None:
         self.beacons = Beacons(self.topology, self.lldp_key)
@@ -165,6 +167,34 @@ class Discovery:
             # Ask at once for the other direction: a link is used when both are known.
             decisions += self.beacons.at_once(here, now)
         return decisions
+
+    def follow_silent(self, found: set[Endpoint]) -> list[Decision]:
+        """Send nothing over links that nothing crosses, where there is another way; use them again when they are heard again."""
+        if (found, self.topology.version) == self._silence_judged:
+            return []
+        silent = frozenset(near for near in found if self._has_way_round(near, found))
+        self._silence_judged = set(found), self.topology.version
+        if silent == self.topology.silent:
+            return []
+        fell, heard = silent - self.topology.silent, self.topology.silent - silent
+        self.topology.silent = silent
+        self._changed_links()
+        self._silence_judged = set(found), self.topology.version
+        return [_announce_silence(near, near in fell) for near in sorted(fell | heard & self.topology.links.keys())]
+
+    def _has_way_round(self, near: Endpoint, silent: set[Endpoint]) -> bool:
+        """Whether the switches at both ends reach each other without it and the other silent ones."""
+        beyond: dict[int, set[int]] = {}
+        for here, there in self.topology.links_that_are_up():
+            if not silent & {here, there}:
+                beyond.setdefault(here[0], set()).add(there[0])
+        far = self.topology.links.get(near, near)[0]
+        reached, waiting = {near[0]}, [near[0]]
+        for dpid in waiting:
+            new = beyond.get(dpid, set()) - reached
+            reached |= new
+            waiting += new
+        return far in reached
 
     def _forget_link(self, endpoint: Endpoint) -> list[Decision]:
         far = self.topology.links.pop(endpoint, None)
@@ -356,6 +386,12 @@ class Discovery:
         """When `on_tick` has something to do next."""
         due = [now + LONGEST_WAIT_S, self.beacons.next_deadline(), self._settling.next()]
         return max(now, min([*due, *(move.deadline for move in self._moves.values())]))
+
+
+def _announce_silence(near: Endpoint, silent: bool) -> Announce:
+    name = f"{near[0]:016x}:{near[1]}"
+    said = "carries nothing although it is up: traffic goes another way" if silent else "carries packets again"
+    return Announce("link", f"link {name} {said}", {"src": name, "silent": silent})
 
 
 def _is_host_address(host: Host) -> bool:

@@ -184,7 +184,7 @@ RULES: dict[Table, TableRules] = {
     Table.ADVERTISE: TableRules(_ND, frozenset()),
     Table.INSPECT: TableRules(_IP, frozenset()),
     Table.OBSERVE: TableRules(_IP | _CT | _ZONES | {"reg0"}, frozenset()),
-    Table.OPENED: TableRules(frozenset(), frozenset()),
+    Table.OPENED: TableRules(_CT, frozenset()),
     Table.COUNT: TableRules(_CT, frozenset()),
     Table.SAMPLE: TableRules(_IP, frozenset()),
     Table.ZONE_FROM: TableRules(_CT_TUPLE | {"eth_type", "ct_state"}, frozenset({Table.ZONE_TO})),

@@ -17,6 +17,7 @@ from controller.flows import Output
 from controller.loss import Loss, LossWindow
 from controller.probe_frames import Probe, ProbeKind, read_probe, write_probe
 from controller.schedule import Schedule
+from controller.silence import HEARD_SHARE, Unanswered
 from controller.topology import Endpoint, Topology
 
 IDLE_PROBES_PER_S = 100.0
@@ -63,15 +64,20 @@ class _Direction:
     rounds: deque[_Round] = field(default_factory=deque)
     loss: LossWindow = field(default_factory=LossWindow)
     samples: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    unanswered: Unanswered = field(default_factory=Unanswered)
 
 
 class Prober:
-    """Probes the usable links of `topology`, each direction for itself. `settled` names those whose loss is known anew."""
+    """Probes the links of `topology` that are up, each direction for itself.
+
+    `settled` names those whose loss is known anew, `silent` those that nothing crosses any more.
+    """
 
     def __init__(self, topology: Topology, key: bytes, capacity_bps: Callable[[Endpoint], int]) -> None:
         self.topology = topology
         self.channels = Channels(key)
         self.settled: set[Endpoint] = set()
+        self.silent: set[Endpoint] = set()
         self._key = key
         self._capacity_bps = capacity_bps
         self._directions: dict[Endpoint, _Direction] = {}
@@ -83,7 +89,8 @@ class Prober:
 
     def follow_topology(self, now: float) -> None:
         """Take up new links, forget old ones. The first probes are spread over one interval."""
-        links = dict(self.topology.usable_links())
+        links = dict(self.topology.links_that_are_up())
+        self.silent.intersection_update(links)
         for near in [near for near, known in self._directions.items() if links.get(near) != known.far]:
             del self._directions[near]
             self._turns.discard(near)
@@ -125,6 +132,7 @@ class Prober:
         for near in self._turns.pop_due(now, at_most):
             direction = self._directions[near]
             self._settle(near, direction, now)
+            self._listen(near, direction, now)
             if now >= direction.next_send:
                 sent += self._send(near, direction, now)
             wait = direction.next_send - now
@@ -150,6 +158,7 @@ class Prober:
         direction.next_send = max(direction.next_send, now - self._grain_s) + count / rate
         if not self._connected(near, direction):
             direction.rounds.clear()
+            direction.unanswered = Unanswered()
             return []
         if not direction.rounds or now - direction.rounds[-1].started >= ROUND_S:
             direction.rounds.append(_Round(direction.seq, now, now))
@@ -158,6 +167,7 @@ class Prober:
         kinds = [ProbeKind.TIMED] + [ProbeKind.COUNTED] * (count - 1)
         probes = [Probe(kind, *near, direction.seq + place, now) for place, kind in enumerate(kinds)]
         direction.seq += count
+        direction.unanswered.sent(count, now)
         out = (Output(near[1]),)
         frames = [SendPacket(near[0], write_probe(self._key, probe), out) for probe in probes]
         return self.channels.send(*near, now) + self.channels.send(*direction.far, now) + frames
@@ -183,6 +193,7 @@ class Prober:
             bit = 1 << max(0, probe.seq - around.first)
             if around.first <= probe.seq < around.first + around.sent and not around.arrived & bit:
                 around.arrived |= bit
+                direction.unanswered.arrived(direction.seq - probe.seq - 1, now)
                 if probe.kind is ProbeKind.TIMED:
                     direction.samples.append((now, now - probe.sent))
 
@@ -199,9 +210,20 @@ class Prober:
                 continue
             lost = around.sent - around.arrived.bit_count()
             direction.loss.add(around.sent, lost, now)
+            if around.sent - lost >= HEARD_SHARE * around.sent:
+                self.silent.discard(near)
             self.settled.add(near)
             if lost:
                 self.suspect(near, now)
+
+    def _listen(self, near: Endpoint, direction: _Direction, now: float) -> None:
+        """Whether probes should have come by now; those of a switch that does not answer either say nothing."""
+        unanswered = direction.unanswered
+        if unanswered.is_overdue(now):
+            self.suspect(near, now)
+        ends = near[0], direction.far[0]
+        if unanswered.is_silence(now) and all(self.channels.answered_since(dpid, unanswered.since) for dpid in ends):
+            self.silent.add(near)
 
     def _blind(self, near: Endpoint, direction: _Direction, around: _Round, now: float) -> bool:
         """Whether a control channel lost something around the time of the round, or the controller was held up and has not read it yet.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from controller.counting import Counted, Counters
 from controller.decisions import Decision, RequestCounters, RequestMeterCounters
 from controller.events import FlowCounted, MeterCounted
+from controller.full_trackers import UNTRACKED
 from controller.inspection import Inspector
 from controller.metering import MeterDrops
 from controller.parts import Planned
@@ -18,9 +19,11 @@ from controller.rulebook import Rulebook
 INTERVAL_S, OFTEN_S = 2.0, 1.0
 RULES_PER_S = 4000.0
 """Of each switch, on average."""
-TABLES = (Table.ADMISSION, Table.TRACK, Table.RESETS, Table.BALANCE, Table.COUNT)
+TABLES = (Table.ADMISSION, Table.TRACK, Table.RESETS, Table.BALANCE, Table.OPENED, Table.COUNT)
 _BY_PORT = frozenset({"injected", "syn"})
 """What is told apart by switch: it is about a port."""
+_BY_SWITCH = frozenset({UNTRACKED})
+"""And what is about a switch itself."""
 
 
 class Readings:
@@ -62,9 +65,16 @@ class Readings:
             if counts is None and cookie in verdicts:
                 counts = verdicts[cookie].counts
             if counts is not None:
-                meaning[cookie] = (counts[0], f"{event.dpid:016x}:{counts[1]}") if counts[0] in _BY_PORT else counts
+                meaning[cookie] = _placed(counts, event.dpid)
         self.counters.take(event, meaning, now)
 
     def on_meters(self, event: MeterCounted) -> None:
         """Take in what one switch's meters have dropped."""
         self.dropped.take(event)
+
+
+def _placed(counts: Counted, dpid: int) -> Counted:
+    """What an entry counts, told apart by switch where that matters."""
+    if counts[0] in _BY_SWITCH:
+        return (counts[0], f"{dpid:016x}")
+    return (counts[0], f"{dpid:016x}:{counts[1]}") if counts[0] in _BY_PORT else counts

@@ -31,13 +31,18 @@ class Switch:
 
 
 class Topology:
-    """The graph, and the questions asked of it. A link is usable when both directions were seen and both ends are up."""
+    """The graph, and the questions asked of it.
+
+    A link is up when both directions were seen and both ends are; it is used unless one of its directions is silent.
+    """
 
     def __init__(self) -> None:
         self.switches: dict[int, Switch] = {}
         self.links: dict[Endpoint, Endpoint] = {}
         self.crossed: dict[Endpoint, float] = {}
         """When LLDP or a probe of ours last came across each direction."""
+        self.silent: frozenset[Endpoint] = frozenset()
+        """Directions that nothing crosses although their ports are up, where there is another way (`silence.py`)."""
         self.hosts = Hosts()
         self._graph = Graph()
         self._fabric_ports: dict[int, list[int]] = {}
@@ -74,10 +79,16 @@ class Topology:
         port = switch.ports.get(endpoint[1]) if switch else None
         return port is not None and port.up
 
-    def usable_links(self) -> Iterator[tuple[Endpoint, Endpoint]]:
+    def links_that_are_up(self) -> Iterator[tuple[Endpoint, Endpoint]]:
         """Directed links (from, to) of which both directions are known and both ends are up."""
         for near, far in self.links.items():
             if self.links.get(far) == near and self.port_is_up(near) and self.port_is_up(far):
+                yield near, far
+
+    def usable_links(self) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Those that packets may be sent over."""
+        for near, far in self.links_that_are_up():
+            if near not in self.silent and far not in self.silent:
                 yield near, far
 
     def is_fabric_port(self, endpoint: Endpoint) -> bool:

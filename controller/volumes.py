@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from controller.addresses import FAMILIES
 from controller.flows import FlowEntry, MeterEntry, Punt, Purpose, Resubmit, match
+from controller.full_trackers import UNTRACKED
 from controller.mirror import Pinned
-from controller.pipeline import ACK, METER_RATES, NEW, PINNED_MASK, RPL, SYN, TCP, VIP_SHIFT, Meter, Table
+from controller.pipeline import ACK, KNOWN, METER_RATES, NEW, PINNED_MASK, RPL, SYN, TCP, VIP_SHIFT, Meter, Table
 
 SAMPLED_PORTS = (0x0006, 0x000E)
 """One in eight of the clients' ports, even and odd ones: Linux prefers even ports for connect()."""
@@ -24,6 +25,9 @@ def entries(pairs: Iterable[Pinned], edges: int) -> Iterator[FlowEntry | MeterEn
     yield sample_meter(edges)
     onward = (Resubmit(Table.COUNT), Resubmit(Table.ROUTE))
     yield FlowEntry(Table.OPENED, 0, match(), Purpose.COUNT, onward)
+    # The tracker was full: the connection is not known. What no translation has reached has no route either.
+    unknown, way = match(ct_state=(NEW, NEW), ct_mark=(0, KNOWN)), (Resubmit(Table.ROUTE),)
+    yield FlowEntry(Table.OPENED, 10, unknown, Purpose.COUNT, way, counts=(UNTRACKED,))
     for pair in pairs:
         mark, names = (pair.vip << VIP_SHIFT | pair.member, PINNED_MASK), (pair.vip_name, pair.member_name)
         for priority, state, actions, counted in (

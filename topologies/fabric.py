@@ -205,9 +205,11 @@ class Fabric:
         table = f"netdev loss-{name}"
         rules = f"add table {table}\ndelete table {table}\n"
         if percent:
+            # nft refuses a comparison that is always true.
+            chance = f"numgen random mod 100 < {percent} " if percent < 100 else ""
             rules += (
                 f'add table {table}\nadd chain {table} out {{ type filter hook egress device "{name}" priority 0; }}\n'
-                f"add rule {table} out numgen random mod 100 < {percent} drop\n"
+                f"add rule {table} out {chance}drop\n"
             )
         subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True, capture_output=True)
 

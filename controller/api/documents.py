@@ -157,10 +157,15 @@ class SwitchAbout(Answer):
 
 
 class Switch(Answer):
-    """A switch; ``refused`` counts the messages it refused since it connected, ``about`` is null while it is away."""
+    """A switch; ``refused`` counts the messages it refused since it connected, ``about`` is null while it is away.
+
+    ``table_full``: it refused entries for want of room of late; ``tracker_full``: its tracker takes no new connections.
+    """
 
     dpid: str
     refused: int = 0
+    table_full: bool = False
+    tracker_full: bool = False
     about: SwitchAbout | None = None
 
 
@@ -176,6 +181,7 @@ class Link(Answer):
     delay_ms: float | None = None
     queue_ms: float | None = None
     weight: int = 100
+    silent: bool = False
     queue_drops: int | None = None
     queue_drops_per_s: float | None = None
     congested: bool = False

@@ -6,6 +6,7 @@ from controller.events import FlowCounted, SwitchRefused
 from controller.floods import Floods
 from controller.flows import Purpose
 from controller.full_tables import OVER_S, SAID_AGAIN_S, FullTables, is_table_full
+from controller.full_trackers import UNTRACKED, FullTrackers
 from controller.pipeline import ACK, EST, FROM_HOST, SYN, Table
 from controller.policy import Firewall
 from controller.rule_review import review
@@ -47,6 +48,30 @@ def test_a_limit_is_about_what_begins_a_connection_at_that_port() -> None:
     assert meter.rate_pps == 100
     assert {entry.meter_id for entry in entries} == {meter.meter_id} and len(entries) == 2
     assert {(entry.match.get("in_port"), entry.match.get("tcp_flags")) for entry in entries} == {(3, (SYN, SYN | ACK))}
+
+
+def tracked(rates: list[int], syns: dict[str, int]) -> tuple[FullTrackers, list[Announce]]:
+    trackers, counters, said, total = FullTrackers(), Counters(), [], 0
+    for second, rate in enumerate(rates):
+        total += rate
+        meaning = {number: ("syn", place) for number, place in enumerate(syns)}
+        counted = {number: second * each for number, each in enumerate(syns.values())}
+        counters.take(FlowCounted(1, Table.TRACK, counted), meaning, float(second))
+        counters.take(FlowCounted(1, Table.OPENED, {7: total}), {7: (UNTRACKED, f"{1:016x}")}, float(second))
+        said += trackers.on_counted(counters, 1, float(second))
+    return trackers, [one for one in said if isinstance(one, Announce)]
+
+
+def test_a_full_tracker_is_named_with_the_port_that_opens_most_and_its_end_too() -> None:
+    trackers, said = tracked([0, 40, 50, 40, *[0] * 12], {PLACE: 500, f"{1:016x}:4": 10})
+    assert [one.kind for one in said] == ["tracker-full", "tracker-full-over"]
+    assert said[0].fields == {"dpid": f"{1:016x}", "untracked_per_s": 40.0, "place": PLACE}
+    assert trackers.since == {}
+
+
+def test_a_full_tracker_is_nobodys_where_nobody_opens_most() -> None:
+    trackers, said = tracked([0, 40, *[40] * 35], {f"{1:016x}:{port}": 10 for port in range(4)})
+    assert [one.fields["place"] for one in said] == [None, None] and trackers.since == {1: 1.0}
 
 
 def refused(code: int = 1) -> SwitchRefused:

@@ -60,6 +60,7 @@ const wayRows = (way) => [
   ["from", html`<b>${way.src.dpid}:${way.src.port_no}</b> to ${way.dst.dpid}:${way.dst.port_no}`],
   ["in use", `${pct(way.utilisation_pct)} of ${bps(way.capacity_bps)}${isNone(way.throughput_bps) ? "" : ` (${bps(way.throughput_bps)})`}`],
   ["lost", pct(way.loss_pct)],
+  ["silent", way.silent ? html`${mark("bad")} nothing crosses it: traffic goes another way` : null],
   ["delay", ms(way.delay_ms)],
   ["queue drops", isNone(way.queue_drops) ? "–" : `${number(way.queue_drops)}${way.queue_drops_per_s ? ` (${number(way.queue_drops_per_s)}/s)` : ""}`],
   ["congested", way.congested ? html`${mark("bad")} for ${since(way.congested_since)}: ${way.congested_by.join(", ")}` : null],
