@@ -127,7 +127,7 @@ class Core:
         self.policy = policy or Policy()
         """What the operator declares; `in_force` is without what belongs to functions that are off."""
         self.in_force = in_force(self.policy)
-        self.zoning = Zoning(self.in_force.zones)
+        self.zoning = Zoning.of(self.in_force)
         self.upkeep = Upkeep(self.topology)
         self.installed, self.wanted = self.upkeep.installed, self.upkeep.wanted
         self._links_changed = False
@@ -246,7 +246,7 @@ class Core:
         self.tally.keep_only(named)
         self.upkeep.replan_at_once()
         hold = self._renew_hold(now) if self.holding else self._release_hold()
-        self.zoning = Zoning(policy.zones)
+        self.zoning = Zoning.of(policy)
         return [*recorded, *self._find_members(now), *hold, *forgotten, *self._say_present(now)]
 
     def _forget_affinities(self, vips: list[int]) -> list[Decision]:
@@ -497,7 +497,7 @@ class Core:
             sampled=self.elephants.watched,
             pins=tuple(self.elephants.pins.values()),
             subnets=Subnets.of(policy.subnets),
-            zoning=Zoning(policy.zones) if other else self.zoning,
+            zoning=Zoning.of(policy) if other else self.zoning,
             tracked=tracks(policy),
             known=self.upkeep.parts.copy() if other else self.upkeep.parts,
         )

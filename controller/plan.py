@@ -159,12 +159,9 @@ class Plan:
 
     @cached_property
     def _zoned_hosts(self) -> list[Host]:
-        """Who is at a port that a zone names."""
+        """Who is at a port, or has a tag, that a zone names."""
         return [
-            host
-            for edge in self.topology.edges()
-            for host in self.topology.hosts_at(edge)
-            if self.zoning.has_port(host)
+            host for edge in self.topology.edges() for host in self.topology.hosts_at(edge) if self.zoning.of_host(host)
         ]
 
     @property

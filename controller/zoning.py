@@ -1,8 +1,8 @@
 """Zones on a switch: two registers say which zone a connection comes from and which it goes to, and the firewall matches them.
 
 They are looked up behind the tracker, by the addresses that its initiator wrote: the same for all packets of a connection, both ways and
-however they are translated. A port's zone is found through the hosts that live there (their source was checked), a prefix's as it
-stands. Only when the policy has zones.
+however they are translated. A port's and a tag's zone is found through the hosts that are meant (their source was checked), a
+prefix's as it stands. Only when the policy has zones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from controller.addresses import Family, family_of
 from controller.flows import FlowEntry, MaskedValue, Match, Purpose, Resubmit, SetField, match
 from controller.pipeline import INV, PRESENT, TRK, Table
-from controller.policy import Function, Rule, Zone, parse_switch_port, zone_number
+from controller.policy import Function, Policy, Rule, Tag, Zone, parse_mac, parse_switch_port, zone_number
 from controller.topology import Endpoint, Host
 
 FROM, TO, CONTROLLER = "reg3", "reg4", "reg5"
@@ -59,6 +59,12 @@ class Zoning:
     """The zones of a policy, by number; 0 is no zone."""
 
     zones: tuple[Zone, ...] = ()
+    tags: tuple[Tag, ...] = ()
+
+    @classmethod
+    def of(cls, policy: Policy) -> Zoning:
+        """As a policy divides the fabric."""
+        return cls(policy.zones, policy.tags)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -79,6 +85,13 @@ class Zoning:
         return {parse_switch_port(port): self.numbers[zone.name] for zone in self.zones for port in zone.ports}
 
     @cached_property
+    def _macs(self) -> dict[int, int]:
+        hosts = {tag.name: tag.hosts for tag in self.tags}
+        return {
+            parse_mac(mac): self.numbers[zone.name] for zone in self.zones for tag in zone.tags for mac in hosts[tag]
+        }
+
+    @cached_property
     def _areas(self) -> list[Area]:
         """Longest prefix first."""
         areas = [_area(prefix, self.numbers[zone.name]) for zone in self.zones for prefix in zone.prefixes]
@@ -86,12 +99,12 @@ class Zoning:
 
     def of_address(self, address: int, host: Host | None = None) -> int:
         """The zone of an address; `host` is who has it, when that is known."""
-        at_port = self._ports.get(host.endpoint, 0) if host is not None else 0
-        return at_port or next((area.zone for area in self._areas if area.first <= address <= area.last), 0)
+        of_host = self.of_host(host) if host is not None else 0
+        return of_host or next((area.zone for area in self._areas if area.first <= address <= area.last), 0)
 
-    def has_port(self, host: Host) -> bool:
-        """Whether a zone names the port that a host is at."""
-        return host.endpoint in self._ports
+    def of_host(self, host: Host) -> int:
+        """The zone that names a host by its port, else by a tag, whatever its address."""
+        return self._ports.get(host.endpoint) or self._macs.get(host.mac, 0)
 
     def named(self, number: int) -> str | None:
         """A zone's name."""
@@ -109,8 +122,9 @@ class Zoning:
         """Tables 17 and 18, then on to table `onward`; nothing without zones."""
         if not self.zones:
             return
-        places = [_Place(_HOST_PRIORITY, family_of(host.ip), host.ip, self._ports[host.endpoint])
-                  for host in hosts if host.endpoint in self._ports]  # fmt: skip
+        places = [
+            _Place(_HOST_PRIORITY, family_of(host.ip), host.ip, zone) for host in hosts if (zone := self.of_host(host))
+        ]
         places += [
             _Place(_PREFIX_PRIORITY + area.length, family_of(area.last), area.prefix, area.zone) for area in self._areas
         ]

@@ -29,8 +29,8 @@ from controller.policy.network import Subnet, not_for_hosts
 from controller.policy.parse import parse_policy
 from controller.policy.problems import PolicyError, Problem
 from controller.policy.quarantine import QuarantineSettings
-from controller.policy.values import parse_switch_port
-from controller.policy.zones import FirewallDefault, Zone, zone_number
+from controller.policy.values import parse_mac, parse_switch_port
+from controller.policy.zones import FirewallDefault, Tag, Zone, zone_number
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -56,6 +56,7 @@ __all__ = [
     "RuleAction",
     "Schedule",
     "Subnet",
+    "Tag",
     "Vip",
     "Zone",
     "content_hash",
@@ -64,6 +65,7 @@ __all__ = [
     "in_force",
     "load_policy_file",
     "not_for_hosts",
+    "parse_mac",
     "parse_policy",
     "parse_policy_text",
     "parse_switch_port",

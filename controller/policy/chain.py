@@ -45,7 +45,7 @@ def in_force(policy: Policy) -> Policy:
     Pools stay: their members are nobody's without a VIP.
     """
     off = {
-        Function.FIREWALL: ("firewall", "zones"),
+        Function.FIREWALL: ("firewall", "zones", "tags"),
         Function.BALANCER: ("vips", "probe_address"),
         Function.ROUTER: ("subnets",),
     }

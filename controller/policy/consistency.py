@@ -24,6 +24,7 @@ def check(policy: Policy) -> None:
         *_firewall(policy),
         *_subnets(policy),
         *_places(policy),
+        *_tags(policy),
         *_zones(policy),
         *_links(policy),
     ]
@@ -136,8 +137,17 @@ def _places(policy: Policy) -> Iterator[Problem]:
             yield Problem(location, f"{text} is the network's or the broadcast address of subnet {subnet.name}")
 
 
+def _tags(policy: Policy) -> Iterator[Problem]:
+    names, hosts = _Once("the same name"), _Once("the same host")
+    for index, tag in enumerate(policy.tags):
+        yield from names.use(tag.name, ("tags", index, "name"))
+        for place, host in enumerate(tag.hosts):
+            yield from hosts.use(host, ("tags", index, "hosts", place))
+
+
 def _zones(policy: Policy) -> Iterator[Problem]:
     names, ports, prefixes = _Once("the same name"), _Once("the same port"), _Once("the same prefix")
+    tags, known_tags = _Once("the same tag"), {tag.name for tag in policy.tags}
     numbers = _Once("by chance the same number, so one of them must be called otherwise,")
     for index, zone in enumerate(policy.zones):
         here: Location = ("zones", index)
@@ -145,6 +155,10 @@ def _zones(policy: Policy) -> Iterator[Problem]:
         yield from numbers.use(zone_number(zone.name), here)
         for place, port in enumerate(zone.ports):
             yield from ports.use(port, (*here, "ports", place))
+        for place, tag in enumerate(zone.tags):
+            yield from tags.use(tag, (*here, "tags", place))
+            if tag not in known_tags:
+                yield Problem((*here, "tags", place), f"there is no tag {tag}")
         for place, prefix in enumerate(zone.prefixes):
             yield from prefixes.use(prefix, (*here, "prefixes", place))
         others = tuple(function for function in policy.chain if function is not Function.FIREWALL)

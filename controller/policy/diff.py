@@ -15,6 +15,7 @@ _LISTS_BY_KEY = {
     "rules": ("id",),
     "capacities": ("src", "dst"),
     "subnets": ("name",),
+    "tags": ("name",),
     "zones": ("name",),
 }
 

@@ -34,13 +34,14 @@ from controller.policy.values import (
     port_bounds,
     wrong,
 )
-from controller.policy.zones import FirewallDefault, Zone
+from controller.policy.zones import FirewallDefault, Tag, Zone
 
 MAX_MEMBERS = 256
 MAX_RULES = 20_000
 MAX_PORT_SPECS = 64
 MAX_SUBNETS = 256
 MAX_ZONES = 64
+MAX_TAGS = 256
 DAY_S = 86_400
 
 Seconds = Annotated[StrictFloat, Range(0, DAY_S)]
@@ -273,6 +274,7 @@ class Policy(Frozen):
     pools: Mapping[Name, Pool] = Field(default_factory=dict)
     vips: Mapping[Name, Vip] = Field(default_factory=dict)
     firewall: Firewall = Firewall()
+    tags: Annotated[tuple[Tag, ...], Field(max_length=MAX_TAGS)] = ()
     zones: Annotated[tuple[Zone, ...], Field(max_length=MAX_ZONES)] = ()
     subnets: Annotated[tuple[Subnet, ...], Field(max_length=MAX_SUBNETS)] = ()
     links: Links = Links()

@@ -34,6 +34,7 @@ _ADDRESS_SCHEMA: dict[str, Any] = {
 _NAME = re.compile(NAME_PATTERN[:-1] + r"\Z")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})\Z")
 _SWITCH_PORT = re.compile(r"([0-9A-Fa-f]{16}):([0-9]{1,10})\Z")
+_MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
 
 
@@ -152,6 +153,20 @@ def parse_switch_port(text: str) -> tuple[int, int]:
     return int(dpid, 16), int(port_no)
 
 
+def _mac(value: str) -> str:
+    digits = value.lower().replace("-", ":")
+    if not _MAC.match(digits):
+        raise wrong(f"{show(value)} is not a MAC address like 02:00:5e:10:00:01")
+    if int(digits[:2], 16) & 1:
+        raise wrong(f"{show(value)} is a group's MAC address, not a station's")
+    return digits
+
+
+def parse_mac(text: str) -> int:
+    """A canonical ``"02:00:5e:10:00:01"`` as an integer."""
+    return int(text.replace(":", ""), 16)
+
+
 def _time_of_day(value: str) -> str:
     if not _TIME_OF_DAY.match(value):
         raise wrong(f'{show(value)} is not a time "HH:MM" in 00:00–23:59')
@@ -222,6 +237,13 @@ SwitchPort = Annotated[
     StrictStr,
     AfterValidator(_switch_port),
     WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]{16}:[0-9]{1,10}$", "examples": ["0000000000000011:3"]}),
+]
+Mac = Annotated[
+    StrictStr,
+    AfterValidator(_mac),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$", "examples": ["02:00:5e:10:00:01"]}
+    ),
 ]
 TimeOfDay = Annotated[
     StrictStr,

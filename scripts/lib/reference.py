@@ -26,11 +26,12 @@ DOCS = ROOT / "docs"
 FIELDS = Path(__file__).with_name("policy_fields.yaml")
 MODELS = (
     model.Policy, model.Pool, model.Member, model.HealthCheck, model.Vip, model.Firewall, model.Rule, model.Schedule,
-    zones.Zone, network.Subnet, model.Links, model.LinkCapacity, model.Automation, model.QuarantineSettings,
+    zones.Tag, zones.Zone, network.Subnet, model.Links, model.LinkCapacity, model.Automation, model.QuarantineSettings,
 )  # fmt: skip
 PLAIN_WORDS: dict[object, str] = {
     values.Name: "name", values.HostAddress: "address", values.Prefix: "address or prefix", values.TimeOfDay: "time of day",
     values.TimeZone: "time zone", values.HttpPath: "path", values.SwitchPort: "switch port", values.PortOrRange: "port or range",
+    values.Mac: "MAC address",
     values.Version: "`1`", str: "text", int: "integer", float: "number", bool: "`true` or `false`",
 }  # fmt: skip
 

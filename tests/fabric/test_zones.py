@@ -63,6 +63,17 @@ def ended(bed: Bed, host: str, *targets: str) -> list[str]:
     return endings
 
 
+def test_a_tag_puts_a_host_in_a_zone_wherever_it_is(bed: Bed) -> None:
+    """By its MAC address; its neighbour has another."""
+    policy = zoned(bed, {"id": "no-tagged", "from_zone": "tagged", "to_zone": "servers", "action": "reject"})
+    policy["tags"] = [{"name": "staff", "hosts": [bed.fabric.mac(STAFF)]}]
+    policy["zones"].append({"name": "tagged", "tags": ["staff"]})
+    bed.controller.put("policy", bed.renamed(policy))
+    time.sleep(0.3)
+    assert ended(bed, STAFF, *TARGETS) == ["refused"] * 3
+    assert ended(bed, GUEST, *TARGETS) == ["ok"] * 3
+
+
 def test_a_rule_between_zones_is_about_nobody_else(bed: Bed) -> None:
     apply(bed, {"id": "no-guests", "from_zone": "guests", "to_zone": "servers", "action": "reject"})
     assert ended(bed, GUEST, *TARGETS) == ["refused"] * 3

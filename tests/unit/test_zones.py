@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controller.pipeline import Table
 from controller.policy import Firewall, FirewallDefault, Policy, PolicyError, in_force, parse_policy, zone_number
 from controller.rule_review import shadowed
 from controller.topology import Host
@@ -42,7 +43,7 @@ def test_a_port_says_more_than_a_prefix_and_a_longer_prefix_more_than_a_shorter_
 @pytest.mark.parametrize(
     ("zone", "why"),
     [
-        ({"name": "empty"}, "zones[0]: a zone has ports or prefixes"),
+        ({"name": "empty"}, "zones[0]: a zone has ports, tags or prefixes"),
         ({**GUESTS, "ports": ["1:7"]}, "zones[0].ports[0]"),
         ({**GUESTS, "fail_mode": "ajar"}, "zones[0].fail_mode"),
         ({**GUESTS, "default_to": "limit"}, "zones[0].default_to"),
@@ -55,6 +56,35 @@ def test_a_port_says_more_than_a_prefix_and_a_longer_prefix_more_than_a_shorter_
 )
 def test_what_is_no_zone_is_refused_by_name(zone: dict[str, Any], why: str) -> None:
     assert why in wrong(zone)
+
+
+TAGGED = [{"name": "printers", "hosts": ["02-00-5E-10-00-01"]}]
+
+
+def test_a_tag_says_more_than_a_prefix_and_less_than_a_port_wherever_its_host_is() -> None:
+    policy = parsed(GUESTS, OFFICE, {"name": "quiet", "tags": ["printers"]}, tags=TAGGED)
+    zoning, printer = Zoning.of(policy), 0x02005E100001
+    places = Host(0x0A000001, printer, 1, 8), Host(0xC0000201, printer, 2, 3), Host(0x0A000001, printer, 1, 7)
+    assert [zoning.named(zoning.of_address(host.ip, host)) for host in places] == ["quiet", "quiet", "guests"]
+    assert zoning.of_host(Host(0x0A000001, printer + 1, 1, 8)) == 0
+    marked = {entry.match.get("ct_nw_src") for entry in zoning.entries(places[:2], Table.FIREWALL)}
+    assert {host.ip for host in places[:2]} <= marked
+
+
+@pytest.mark.parametrize(
+    ("tags", "zone", "why"),
+    [
+        ([], {"tags": ["printers"]}, "zones[0].tags[0]: there is no tag printers"),
+        ([{"name": "a", "hosts": ["02:00:5e:10:00"]}], {"tags": ["a"]}, "tags[0].hosts[0]"),
+        ([{"name": "a", "hosts": ["01:00:5e:10:00:01"]}], {"tags": ["a"]}, "a group's MAC address"),
+        ([{"name": "a", "hosts": []}], {"tags": ["a"]}, "tags[0].hosts"),
+        (TAGGED * 2, {"tags": ["printers"]}, "tags[1].name: the same name as tags[0].name"),
+        ([*TAGGED, {**TAGGED[0], "name": "b"}], {"tags": ["b"]}, "tags[1].hosts[0]: the same host as tags[0].hosts[0]"),
+        (TAGGED, {"tags": ["printers", "printers"]}, "zones[0].tags[1]: the same tag as zones[0].tags[0]"),
+    ],
+)
+def test_what_is_no_tag_is_refused_by_name(tags: list[dict[str, Any]], zone: dict[str, Any], why: str) -> None:
+    assert why in wrong({"name": "quiet", **zone}, tags=tags)
 
 
 def test_names_ports_and_prefixes_belong_to_one_zone() -> None:
