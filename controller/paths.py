@@ -2,8 +2,9 @@
 
 Every link has a weight from 1 to 100. A closed loop follows what is measured (`pressure.py`): a pressed link's weight is halved every
 `DOWN_S` while another way has room, and a free one's grows by a third every `UP_S`. A link that is pressed again after it grew has
-shown its *ceiling*: it stays below that for `CEILING_S`, twice as long each time. So weights settle under constant load, also when the load
-cannot be divided, and nothing is moved on one look. A link that is to blame for an incident is demoted at once and stays so for `DWELL_S`.
+shown its *ceiling*: it stays below that for `CEILING_S`, twice as long each time. A step down that only made another way pressed instead
+is taken back, and not tried again for as long. So weights settle under constant load, also when the load cannot be divided, and nothing
+is moved on one look. A link that is to blame for an incident is demoted at once and stays so for `DWELL_S`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ FORGOTTEN_S = 60.0
 """A ceiling is forgotten when the switch has sent so little for so long that one link could carry all of it."""
 LEAST = 1
 """Probes watch a link that nobody uses: a hundredth of the traffic is less than what 99 % of requests notice."""
+SHIFTED_S = 15.0
+"""Pressure that another way shows so soon after a step down came with what was moved there."""
 TARGETS = 4
 """For so many destinations behind a link another way is looked for."""
 
@@ -170,6 +173,9 @@ class Paths:
             steered = self._steered[near]
             if now < steered.may_fall or steered.weight == LEAST:
                 continue
+            if shifted := self._shifted_to(near, now):
+                said += [self._take_back(other, near, now) for other in shifted]
+                continue
             if not self.avoidable(near, pressed):
                 # Nothing better to be had: looked for again when it is time for the next step.
                 steered.may_fall = now + DOWN_S
@@ -178,6 +184,30 @@ class Paths:
             said.append(_announce(near, steered.weight, steered.sign))
         self.changed |= bool(said)
         return said
+
+    def _shifted_to(self, near: Endpoint, now: float) -> list[Endpoint]:
+        """Ways beside this one that were relieved, a moment before it became pressed, of what presses it now."""
+        since = self._steered[near].found_since
+        return [
+            other
+            for other, steered in sorted(self._steered.items())
+            if steered.lowered_from is not None
+            and steered.found is not Pressure.PRESSED
+            and steered.lowered_at < since
+            and now - steered.lowered_at < SHIFTED_S
+            and self._are_beside(near, other)
+        ]
+
+    def _are_beside(self, near: Endpoint, other: Endpoint) -> bool:
+        """Whether two links leave one switch, or lead to one."""
+        links = self.topology.links
+        return near != other and (near[0] == other[0] or links[near][0] == links[other][0])
+
+    def _take_back(self, lowered: Endpoint, pressed: Endpoint, now: float) -> Announce:
+        steered = self._steered[lowered]
+        steered.take_back(now)
+        self._steered[pressed].may_fall = max(self._steered[pressed].may_fall, now + DOWN_S)
+        return _announce(lowered, steered.weight, "what left it only filled another way")
 
     def _grow_free(self, now: float) -> list[Decision]:
         said: list[Decision] = []

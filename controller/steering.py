@@ -30,6 +30,10 @@ class Steered:
     may_grow: float = 0.0
     grew_from: int | None = None
     """What it had before its last step, when that was one up."""
+    lowered_from: int | None = None
+    """The same, when that was one down."""
+    lowered_at: float = 0.0
+    hold_s: float = CEILING_S
     ceiling: int = FULL
     ceiling_until: float = 0.0
     ceiling_s: float = CEILING_S
@@ -41,14 +45,23 @@ class Steered:
         if self.grew_from is not None:
             self.ceiling, self.ceiling_until = self.grew_from, now + self.ceiling_s
             self.ceiling_s = min(LONGEST_CEILING_S, 2 * self.ceiling_s)
+        self.lowered_from, self.lowered_at = self.weight, now
         self.weight, self.grew_from = max(self.least, (self.weight + 1) // 2), None
         self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
+
+    def take_back(self, now: float) -> None:
+        """Undo the last step, which was one down and helped nobody; it is not tried again for long, twice as long each time."""
+        assert self.lowered_from is not None
+        self.weight, self.lowered_from = self.lowered_from, None
+        self.may_fall = self.remembered_until = now + self.hold_s
+        self.hold_s = min(LONGEST_CEILING_S, 2 * self.hold_s)
 
     def grow(self, now: float) -> bool:
         """Give it a step more; False at its ceiling."""
         highest = self.ceiling if now < self.ceiling_until else FULL
         if self.weight >= highest:
             return False
+        self.lowered_from = None
         self.grew_from, self.weight = self.weight, min(highest, self.weight + max(1, self.weight // 3))
         self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
         self.remembered_until = now + REMEMBERED_S
