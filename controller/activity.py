@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import TypeVar
 
 from controller.counting import OCTETS, Counters
@@ -23,7 +24,9 @@ from controller.volumes import ATTEMPT, FROM_MEMBER, TO_MEMBER
 N = TypeVar("N", int, float)
 _ABORTS = (Kind.ABORTED_BY_MEMBER, Kind.ABORTED_BY_CLIENT)
 FEWEST_ATTEMPTS_PER_S = 0.01
-SUMMED_S = 1.0
+SUMMED_S, SUMMED_CLOSELY_S = 0.9, 0.4
+COMING_IN_S = 0.1
+"""A round of counters comes in within so long; before that, some are of the round before."""
 
 
 @dataclass(slots=True)
@@ -44,7 +47,10 @@ class Activity:
     _aborts: dict[int, _Aborts] = field(default_factory=dict)
     _settled: dict[int, int] = field(default_factory=dict)
     """What was counted as ended beyond what had begun: estimates must not run up a debt."""
-    _next_sum: float = 0.0
+    closely: bool = False
+    """Add up more often: somebody is watching a member."""
+    summed_at: float = -inf
+    _sum_due: float = inf
 
     def on_reset(self, record: ResetRecord) -> None:
         """A mirrored reset."""
@@ -64,10 +70,19 @@ class Activity:
         aborts.ended += connections if mark & SYN_ACK_SEEN and stage is not Stage.AFTER_FIN else 0
 
     def on_counted(self, now: float) -> None:
-        """New counts are in: tell members how many connections they have, at most once a second however many switches count."""
-        if now < self._next_sum:
+        """New counts are coming in: they are added up when their round is complete, not for each of many switches."""
+        spacing_s = SUMMED_CLOSELY_S if self.closely else SUMMED_S
+        self._sum_due = min(self._sum_due, max(now + COMING_IN_S, self.summed_at + spacing_s))
+
+    def next_deadline(self) -> float:
+        """When counts are added up."""
+        return self._sum_due
+
+    def on_tick(self, now: float) -> None:
+        """Tell members how many connections they have."""
+        if now < self._sum_due:
             return
-        self._next_sum = now + SUMMED_S
+        self._sum_due, self.summed_at = inf, now
         for member in self.services.pools.members.values():
             was_full, member.connections_active = member.is_full, self.active(member)
             if was_full != member.is_full:

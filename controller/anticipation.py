@@ -4,13 +4,16 @@ Open connections divided by new ones per second is how long one stays (Little's 
 its peers has a queue, or is slower; its share follows the ratio, as least-connections would have it, but with nothing in the path.
 The same goes for SYN-ACKs that take much longer than this member's own used to (an accept queue, a host out of CPU) and for a
 load that its agent reports. Steps are bounded, small differences are left alone, and no incident is opened: harm is for the diagnosis.
+
+It looks whenever connections have been counted. A queue builds up within seconds, so while a member stands out, `watching` asks for
+counts every half second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import sqrt
+from math import exp, sqrt
 from statistics import median
 
 from controller.activity import Activity
@@ -18,14 +21,18 @@ from controller.decisions import Announce, Decision
 from controller.pools import MemberState
 from controller.services import Services
 
-LOOK_S = 2.0
+WATCHED_RATIO, WATCHED_MORE = 1.3, 2
+"""A member stands out whose connections stay so many times as long as its peers', with so many more of them open."""
 SLOW_RATIO, ALIKE_RATIO = 1.6, 1.2
 """Acting begins at the first and ends at the second (hysteresis)."""
 SLOW_LOOKS = 2
+EVIDENT = 2.0
+"""So many times as many more as chance explains need no second look."""
 FEWEST_MORE = 4
 DEADBAND = 0.2
 """A share that is wrong by less than this part is left alone."""
-STEP_DOWN, STEP_UP = 0.7, 1.15
+STEP_DOWN, STEP_UP_PER_S = 0.7, 1.07
+LONGEST_STEP_S = 1.0
 LEAST_EASE = 0.1
 FEWEST_PER_S = 2.0
 LONGEST_STAY_S = 5.0
@@ -33,7 +40,7 @@ LONGEST_STAY_S = 5.0
 SHORTEST_STAY_S = 0.002
 LATENCY_RATIO, LATENCY_MS = 3.0, 5.0
 FULL_LOAD, HIGH_LOAD = 0.95, 0.85
-SMOOTHED = 0.5
+SMOOTHED, FALLING_S = 0.5, 4.0
 USUAL_LEARNING = 0.02
 ANNOUNCED_STEP = 0.15
 
@@ -56,28 +63,30 @@ class Anticipation:
     services: Services
     activity: Activity
     _known: dict[int, _Known] = field(default_factory=dict)
-    _next_look: float = 0.0
+    watching: bool = False
+    """Whether some member stands out."""
+    _looked_at: float = float("-inf")
+    _elapsed_s: float = 0.0
 
     def on_tick(self, now: float, acting: bool) -> list[Decision]:
         """Look at every pool; `acting` is whether automation may change weights."""
-        if now < self._next_look:
+        if self.activity.summed_at == self._looked_at:
             return []
-        self._next_look = now + LOOK_S
+        self._elapsed_s, self._looked_at = self.activity.summed_at - self._looked_at, self.activity.summed_at
+        self.watching = False
         said: list[Decision] = []
         for pool in self.services.pools.settings:
             members = list(self.services.pools.of(pool))
             for member in members:
                 self._follow(member, now)
+            self.watching |= any(self._stands_out(member, members) for member in members)
             if acting:
                 for member in members:
                     said += self._steer(member, [other for other in members if other is not member], now)
         numbers = {member.number for member in self.services.pools.members.values()}
         self._known = {number: known for number, known in self._known.items() if number in numbers}
+        self.activity.closely = self.watching
         return said
-
-    def next_deadline(self) -> float:
-        """When members are looked at again."""
-        return self._next_look
 
     # --- what is known ---------------------------------------------------------------------------------------------------------
 
@@ -88,7 +97,7 @@ class Anticipation:
             known.stay_s = None
         else:
             stay_s = max(active / rate, SHORTEST_STAY_S)
-            known.stay_s = stay_s if known.stay_s is None else known.stay_s + SMOOTHED * (stay_s - known.stay_s)
+            known.stay_s = stay_s if known.stay_s is None else self._smoothed(known.stay_s, stay_s)
         seen_ms = self.activity.handshakes.median_ms(member.number, now)
         if seen_ms is not None:
             usual = known.usual_ms
@@ -96,19 +105,35 @@ class Anticipation:
             learned = USUAL_LEARNING if usual is not None and seen_ms < LATENCY_RATIO * usual else 0.0
             known.usual_ms = seen_ms if usual is None else usual + learned * (seen_ms - usual)
 
+    def _smoothed(self, before_s: float, now_s: float) -> float:
+        """A queue is believed at once; that it is gone, slowly: a few connections open say little about how long they stay."""
+        part = SMOOTHED if now_s > before_s else 1.0 - exp(-self._elapsed_s / FALLING_S)
+        return before_s + part * (now_s - before_s)
+
+    def _stays(self, members: Iterable[MemberState], but: MemberState) -> list[float]:
+        """How long connections stay at the others that take new ones, if that is short enough to say something."""
+        others = (member for member in members if member is not but and member.accepts_new)
+        stays = [stay for other in others if (stay := self._known[other.number].stay_s) is not None]
+        return stays if stays and median(stays) <= LONGEST_STAY_S else []
+
+    def _stands_out(self, member: MemberState, members: list[MemberState]) -> bool:
+        known, peers = self._known[member.number], self._stays(members, member)
+        if member.ease < 1.0:
+            return True
+        if known.stay_s is None or not peers or known.stay_s < WATCHED_RATIO * median(peers):
+            return False
+        return (member.connections_active or 0) >= self._expected(member, peers) + WATCHED_MORE
+
+    def _expected(self, member: MemberState, peers: list[float]) -> float:
+        """How many connections it would have open, did they stay as long as at its peers."""
+        return (self.activity.connections_per_s(member) or 0.0) * median(peers)
+
     def _wanted(self, member: MemberState, others: Iterable[MemberState], now: float) -> tuple[float, str]:
         """The share a member should have (1: all of its weight), and what says so."""
         known = self._known[member.number]
         wanted, why = 1.0, ""
-        peers = [
-            stay for other in others if other.accepts_new and (stay := self._known[other.number].stay_s) is not None
-        ]
-        if (
-            known.stay_s is not None
-            and peers
-            and median(peers) <= LONGEST_STAY_S
-            and self._says_something(member, peers)
-        ):
+        peers = self._stays(others, member)
+        if known.stay_s is not None and peers and self._says_something(member, peers):
             wanted = min(1.0, median(peers) / known.stay_s)
             why = f"connections stay {known.stay_s * 1000:.0f} ms, at its peers {median(peers) * 1000:.0f} ms"
         seen_ms, usual_ms = self.activity.handshakes.median_ms(member.number, now), known.usual_ms
@@ -124,9 +149,12 @@ class Anticipation:
 
     def _says_something(self, member: MemberState, peers: list[float]) -> bool:
         """Whether it has more connections open than chance explains: a few more or less are no queue."""
-        known, rate = self._known[member.number], self.activity.connections_per_s(member)
-        expected = (rate or 0.0) * median(peers)
-        return known.acting or (member.connections_active or 0) >= expected + FEWEST_MORE + 3 * sqrt(expected)
+        return self._known[member.number].acting or self._more_than_chance(member, peers) >= 1.0
+
+    def _more_than_chance(self, member: MemberState, peers: list[float]) -> float:
+        """How many more connections it has open than expected, in parts of what chance explains."""
+        expected = self._expected(member, peers)
+        return ((member.connections_active or 0) - expected) / (FEWEST_MORE + 3 * sqrt(expected))
 
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
@@ -135,13 +163,15 @@ class Anticipation:
             return self._move(member, 1.0, "nobody else takes new connections") if member.ease < 1.0 else []
         known = self._known[member.number]
         wanted, why = self._wanted(member, others, now)
-        known.slow_looks = known.slow_looks + 1 if wanted < 1 / SLOW_RATIO else 0
+        looks = SLOW_LOOKS if self._more_than_chance(member, self._stays(others, member) or [0.0]) >= EVIDENT else 1
+        known.slow_looks = known.slow_looks + looks if wanted < 1 / SLOW_RATIO else 0
         known.acting = wanted < 1 / ALIKE_RATIO if known.acting else known.slow_looks >= SLOW_LOOKS
         if not known.acting:
             wanted, why = 1.0, "it keeps up with its peers"
         if abs(wanted - member.ease) <= DEADBAND * member.ease and LEAST_EASE < wanted < 1.0:
             return []
-        bounded = max(wanted, member.ease * STEP_DOWN) if wanted < member.ease else min(wanted, member.ease * STEP_UP)
+        highest = member.ease * STEP_UP_PER_S ** min(self._elapsed_s, LONGEST_STEP_S)
+        bounded = max(wanted, member.ease * STEP_DOWN) if wanted < member.ease else min(wanted, highest)
         return self._move(member, round(min(1.0, bounded), 3), why)
 
     def _move(self, member: MemberState, ease: float, why: str) -> list[Decision]:

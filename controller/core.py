@@ -190,7 +190,7 @@ class Core:
             self.reaction.next_deadline(now),
             self.services.next_deadline(now),
             self.agents.next_deadline(now),
-            self.anticipation.next_deadline(),
+            self.activity.next_deadline(),
             self.shares.next_deadline(now),
             self.telemetry.next_deadline(now),
             self.investigation.next_deadline(now),
@@ -400,6 +400,7 @@ class Core:
         decisions += self.investigation.run(now) + self.remedies.run(now) + self.quarantine.on_tick(now)
         acting = self.policy.automation.mode is AutomationMode.ENFORCE
         suspects = self.telemetry.may_be_pressed()
+        self.activity.on_tick(now)
         decisions += self.anticipation.on_tick(now, acting)
         decisions += self.shares.on_tick(set(self.telemetry.congested()), now, acting)
         measured = partial(self.telemetry.link, now=now)
@@ -417,6 +418,8 @@ class Core:
             decisions += self._renew_hold(now)
         if now >= self._next_presence:
             decisions += self._say_present(now)
+        self.readings.closely = self.anticipation.watching
+        decisions += self.readings.requests_closely(self._edges(), now)
         attentive = bool(self.investigation.incidents.open) or now < self._attentive_until
         asked = self.readings.requests(self._edges(), sorted(self.installed), self.firewall.rulebook, attentive, now)
         if asked:

@@ -16,7 +16,7 @@ from controller.parts import Planned
 from controller.pipeline import Table
 from controller.rulebook import Rulebook
 
-INTERVAL_S, OFTEN_S = 2.0, 1.0
+INTERVAL_S, OFTEN_S, CLOSELY_S = 2.0, 1.0, 0.5
 RULES_PER_S = 4000.0
 """Of each switch, on average."""
 TABLES = (Table.ADMISSION, Table.TRACK, Table.RESETS, Table.BALANCE, Table.OPENED, Table.COUNT)
@@ -32,11 +32,20 @@ class Readings:
     def __init__(self) -> None:
         self.counters = Counters()
         self.dropped = MeterDrops()
-        self._next = self._next_rules = 0.0
+        self.closely = False
+        """How many connections members have open is asked for more often than all else."""
+        self._next = self._next_rules = self._next_closely = 0.0
 
     def next_deadline(self) -> float:
         """When switches are asked again."""
-        return self._next
+        return min(self._next, self._next_closely) if self.closely else self._next
+
+    def requests_closely(self, edges: list[int], now: float) -> list[Decision]:
+        """Ask for what begins and ends connections, if somebody looks closely and it is time."""
+        if not self.closely or now < self._next_closely:
+            return []
+        self._next_closely = now + CLOSELY_S
+        return [RequestCounters(dpid, Table.RESETS) for dpid in edges]
 
     def requests(
         self, edges: list[int], switches: list[int], rulebook: Rulebook, attentive: bool, now: float

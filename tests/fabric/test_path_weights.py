@@ -103,8 +103,8 @@ def test_at_constant_load_the_weights_settle(
 ) -> None:
     """One flow that fills a link, three that fit only if they are divided well, and many small ones."""
     soon("the ways are alike", lambda: weights(bed) == [100, 100], 120, lambda: weights(bed))
-    with counted(bed, 24_000) as lost, Bulk(bed, streams, mbit):
-        time.sleep(60)
+    with counted(bed, 36_000) as lost, Bulk(bed, streams, mbit):
+        time.sleep(120)
         history = []
         for _ in range(60):
             history.append(weights(bed))

@@ -7,16 +7,18 @@ import pytest
 from model_world import leaf_spine, policy_of
 from static_fabric import core_that_knows
 
-from controller.anticipation import LEAST_EASE, LOOK_S, STEP_DOWN
+from controller.anticipation import LEAST_EASE, STEP_DOWN
 from controller.core import Core
 from controller.decisions import Announce
 from controller.events import LoadReported
 from controller.pools import MemberState
+from controller.readings import CLOSELY_S
 
 MEMBERS = ["10.0.1.2", "10.0.2.2", "10.0.3.2"]
 OFFERED_PER_S = 240.0
-STEPS = 400
-"""Per look: 5 ms each."""
+LOOK_S = 2.0
+"""As often as members are counted while nobody stands out."""
+STEP_S = 0.005
 
 
 class Pool:
@@ -30,8 +32,11 @@ class Pool:
         self.open = [0.0] * 3
         self.rates = [0.0] * 3
         self.said: list[Announce] = []
+        self.moments: list[float] = []
+        """Of the looks."""
         self.core.anticipation.activity = self  # type: ignore[assignment]
         self.handshakes = self
+        self.summed_at, self.closely = 0.0, False
         self.slow_ms: dict[int, float] = {}
 
     def connections_per_s(self, member: MemberState) -> float:
@@ -42,16 +47,19 @@ class Pool:
 
     def run(self, seconds: float, offered_per_s: float = OFFERED_PER_S) -> list[tuple[float, ...]]:
         """The shares at each look."""
-        shares = []
-        for _ in range(int(seconds / LOOK_S)):
-            for _ in range(STEPS):
-                self._serve(offered_per_s, LOOK_S / STEPS)
-            self.now += LOOK_S
+        shares, until = [], self.now + seconds
+        while self.now < until - STEP_S:
+            elapsed_s = CLOSELY_S if self.core.anticipation.watching else LOOK_S
+            for _ in range(round(elapsed_s / STEP_S)):
+                self._serve(offered_per_s, STEP_S)
+            self.now += elapsed_s
+            self.summed_at = self.now
             for member, count in zip(self.members, self.open, strict=True):
                 member.connections_active = round(count)
             said = self.core.anticipation.on_tick(self.now, acting=True)
             self.said += [one for one in said if isinstance(one, Announce)]
             shares.append(tuple(member.ease for member in self.members))
+            self.moments.append(self.now)
         return shares
 
     def _serve(self, offered_per_s: float, elapsed_s: float) -> None:
