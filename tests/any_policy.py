@@ -46,7 +46,7 @@ def firewalls(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def zones(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """No zones, or one by port inside one by prefix."""
+    """No zones, or one by port and tag inside one by prefix."""
     defaults = st.sampled_from([None, "allow", "drop", "reject"])
     modes = st.sampled_from(["open", "closed"])
     chains = st.sampled_from([None, ["balancer", "router"]])
@@ -54,9 +54,13 @@ def zones(draw: st.DrawFn) -> list[dict[str, Any]]:
         {"default_from": draw(defaults), "default_to": draw(defaults), "fail_mode": draw(modes), "chain": draw(chains)}
         for _ in range(2)
     ]
-    guests = {"name": "guests", "ports": ["0000000000000001:1"], **said[0]}
+    guests = {"name": "guests", "ports": ["0000000000000001:1"], "tags": ["staff"], **said[0]}
     servers = {"name": "servers", "prefixes": ["10.0.0.0/16", "10.0.2.0/24"], **said[1]}
     return draw(st.sampled_from([[], [guests, servers]]))
+
+
+def _mac(mac: int) -> str:
+    return mac.to_bytes(6).hex(":")
 
 
 @st.composite
@@ -95,5 +99,6 @@ def policies(draw: st.DrawFn, wiring: Wiring) -> Policy:
     if divided:
         for rule in judging["rules"]:
             rule |= {end: draw(st.sampled_from([None, "guests", "servers"])) for end in ("from_zone", "to_zone")}
-    parts = {"pools": pools, "vips": vips, "firewall": judging, "subnets": subnets, "zones": divided}
+    tags = [{"name": "staff", "hosts": [_mac(host.mac) for host in wiring.hosts[:2]]}]
+    parts = {"tags": tags, "pools": pools, "vips": vips, "firewall": judging, "subnets": subnets, "zones": divided}
     return parse_policy({"version": 1, **parts})
