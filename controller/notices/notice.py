@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TOLD = frozenset(
-    {"incident", "eject", "readmit", "cut-weight", "quarantine", "paths", "revert", "would-eject", "would-act"}
-)
-"""Announcements that are told: incidents that open, change their cause or close, and what is done about them."""
+EXHAUSTED = frozenset({"tracker-full", "table-full", "syn-flood"})
+"""A switch has no room left, or somebody is about to take it."""
+TOLD = EXHAUSTED | {
+    "incident", "eject", "readmit", "cut-weight", "quarantine", "paths", "revert", "would-eject", "would-act",
+    "tracker-full-over", "syn-flood-over",
+}  # fmt: skip
+"""Announcements that are told: incidents that open, change their cause or close, what is done about them, and what runs out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from controller.diagnosis.report import time_text
-from controller.notices.notice import Notice
+from controller.notices.notice import EXHAUSTED, Notice
 
 MAX_BYTES = 2048
 """What receivers should accept at least (RFC 5424 §6.1)."""
 DAEMON = 3
 WARNING, NOTICE, INFORMATIONAL = 4, 5, 6
+WARNED_OF = EXHAUSTED | {"incident", "eject", "cut-weight", "quarantine", "paths"}
 SD_ID = "resetlb@32473"
 """32473 is the enterprise number for examples (RFC 5612): ResetLB has none of its own."""
 _SHOWN = (
@@ -25,6 +26,8 @@ _SHOWN = (
     "action",
     "incident",
     "link",
+    "dpid",
+    "place",
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -47,7 +50,7 @@ def _severity(notice: Notice) -> int:
     if notice.kind in ("would-eject", "would-act"):
         return INFORMATIONAL
     bad = notice.fields.get("state") != "closed" and notice.fields.get("action") != "released"
-    return WARNING if bad and notice.kind in ("incident", "eject", "cut-weight", "quarantine", "paths") else NOTICE
+    return WARNING if bad and notice.kind in WARNED_OF else NOTICE
 
 
 def _token(text: str) -> str:

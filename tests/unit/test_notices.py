@@ -96,6 +96,8 @@ def test_line_says_what_and_which() -> None:
         ("quarantine", {"action": "drop"}, 4),
         ("quarantine", {"action": "released"}, 5),
         ("would-eject", {}, 6),
+        ("tracker-full", {"dpid": "0000000000000001"}, 4),
+        ("tracker-full-over", {"dpid": "0000000000000001"}, 5),
     ],
 )
 def test_severity(kind: str, fields: dict[str, object], severity: int) -> None:
