@@ -169,12 +169,12 @@ class Paths:
     def _lower_pressed(self, now: float) -> list[Decision]:
         said: list[Decision] = []
         pressed = self.pressed()
-        for near in self._lasting(Pressure.PRESSED, now):
+        lasting = self._lasting(Pressure.PRESSED, now)
+        if relieved := {other for near in lasting for other in self._shifted_to(near, now)}:
+            return self._take_back(sorted(relieved), lasting, now)
+        for near in lasting:
             steered = self._steered[near]
             if now < steered.may_fall or steered.weight == LEAST:
-                continue
-            if shifted := self._shifted_to(near, now):
-                said += [self._take_back(other, near, now) for other in shifted]
                 continue
             if not self.avoidable(near, pressed):
                 # Nothing better to be had: looked for again when it is time for the next step.
@@ -199,15 +199,22 @@ class Paths:
         ]
 
     def _are_beside(self, near: Endpoint, other: Endpoint) -> bool:
-        """Whether two links leave one switch, or lead to one."""
+        """Whether two links may be on different ways between the same switches: they leave one, lead to one, or begin a hop apart."""
         links = self.topology.links
-        return near != other and (near[0] == other[0] or links[near][0] == links[other][0])
+        if near == other or links[near][0] == other[0] or links[other][0] == near[0]:
+            return False
+        if near[0] == other[0] or links[near][0] == links[other][0]:
+            return True
+        return other[0] in {links[near[0], port][0] for port in self.topology.fabric_ports(near[0])}
 
-    def _take_back(self, lowered: Endpoint, pressed: Endpoint, now: float) -> Announce:
-        steered = self._steered[lowered]
-        steered.take_back(now)
-        self._steered[pressed].may_fall = max(self._steered[pressed].may_fall, now + DOWN_S)
-        return _announce(lowered, steered.weight, "what left it only filled another way")
+    def _take_back(self, relieved: list[Endpoint], pressed: list[Endpoint], now: float) -> list[Decision]:
+        for near in pressed:
+            # What these have too much of is on its way back: none is judged by it.
+            self._steered[near].may_fall = max(self._steered[near].may_fall, now + DOWN_S)
+        for near in relieved:
+            self._steered[near].take_back(now)
+        self.changed = True
+        return [_announce(near, self.weight(near), "what left it only filled another way") for near in relieved]
 
     def _grow_free(self, now: float) -> list[Decision]:
         said: list[Decision] = []

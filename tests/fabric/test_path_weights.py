@@ -102,7 +102,10 @@ def test_at_constant_load_the_weights_settle(
     bed: Bed, streams: int, mbit: float, record_property: Callable[[str, object], None]
 ) -> None:
     """One flow that fills a link, three that fit only if they are divided well, and many small ones."""
-    soon("the ways are alike", lambda: weights(bed) == [100, 100], 120, lambda: weights(bed))
+    # Weights and what was learnt of them are forgotten by a restart.
+    bed.controller.kill()
+    bed.restart_controller()
+    soon("the ways are alike", lambda: weights(bed) == [100, 100], 20, lambda: weights(bed))
     with counted(bed, 36_000) as lost, Bulk(bed, streams, mbit):
         time.sleep(120)
         history = []
