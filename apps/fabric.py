@@ -102,6 +102,7 @@ class Fabric(Application):  # type: ignore[misc]
         elif self.runtime.datapaths.get(datapath.id) is datapath:
             # Not when an old connection ends after the switch has already come back on a new one.
             del self.runtime.datapaths[datapath.id]
+            self.runtime.forget_replies(datapath.id)
             self.runtime.submit(SwitchDisconnected(datapath.id))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)

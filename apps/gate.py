@@ -9,9 +9,13 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from controller.api.service import Measurement
 
 log = logging.getLogger("resetlb.openflow")
 
@@ -20,7 +24,10 @@ SAID_EVERY_S = 1.0
 """A peer that comes again and again must not fill the log."""
 PEERS_PER_S, PEERS_AT_ONCE = 50.0, 1000.0
 """Connections taken: a handshake costs about 2 ms of the core that serves the switches which are in already."""
-_REASONS = {
+INSIDE_AT_MOST = 1500
+"""Connections at the same time: each is a file, and files are shared with the API."""
+REASONS = ("crowd", "tls", "dpid", "malformed", "late", "deaf", "failed")
+_TLS_REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
     "HTTP_REQUEST": "it does not speak TLS",
@@ -59,6 +66,9 @@ class Gate:
         self._room, self._refilled = PEERS_AT_ONCE, time.monotonic()
         self._silent_until = 0.0
         self._unsaid = 0
+        self._inside = 0
+        self.refused = Counter(dict.fromkeys(REASONS, 0))
+        """Connections refused or ended, by reason."""
 
     @property
     def speaks_tls(self) -> bool:
@@ -66,42 +76,61 @@ class Gate:
         return self._certificates is not None
 
     def enter(self, sock: Any, address: Any) -> Any:
-        """Return the socket to speak OpenFlow on; None when the peer is refused, its socket is closed then."""
-        if not self._has_room():
-            self.refuse(address, "too many connections at once")
+        """Return the socket to speak OpenFlow on, until `leave`; None when the peer is refused, its socket is closed then."""
+        if self._inside >= INSIDE_AT_MOST or not self._has_room():
+            self.refuse(address, "too many connections at once", "crowd")
             sock.close()
             return None
+        self._inside += 1
         if self._certificates is None:
             return sock
         try:
             sock.settimeout(HANDSHAKE_S)
             return self._renewed(self._certificates).wrap_socket(sock, server_side=True)
         except OSError as error:  # of TLS, or of TCP
-            self.refuse(address, _words(error))
+            self.leave()
+            self.refuse(address, _words(error), "tls")
             sock.close()
             return None
+
+    def leave(self) -> None:
+        """A connection that had entered has ended."""
+        self._inside -= 1
 
     def admits(self, dpid: int, address: Any) -> bool:
         """Whether a switch of this dpid may connect; one that may not is logged."""
         if self._dpids is None or dpid in self._dpids:
             return True
-        self.refuse(address, f"dpid {dpid:016x} is not allowed (--allow-dpid)")
+        self.refuse(address, f"dpid {dpid:016x} is not allowed (--allow-dpid)", "dpid")
         return False
 
     def complain(self, address: Any, begins: bytes) -> None:
         """Say that a peer sent what cannot be OpenFlow."""
-        tls = self._certificates is None and begins.startswith(_TLS_HANDSHAKE)
-        self.refuse(address, "it speaks TLS, which needs --ofp-tls-cert here" if tls else "it does not speak OpenFlow")
+        if self._certificates is None and begins.startswith(_TLS_HANDSHAKE):
+            self.refuse(address, "it speaks TLS, which needs --ofp-tls-cert here", "tls")
+        else:
+            self.refuse(address, "it does not speak OpenFlow", "malformed")
 
-    def refuse(self, address: Any, reason: str) -> None:
-        """Log a refusal, once a second at most."""
+    def refuse(self, address: Any, text: str, reason: str, *, traceback: bool = False) -> None:
+        """Count a refusal for one of `REASONS`, and log it: once a second at most, with the `traceback` of what is being handled."""
+        self.refused[reason] += 1
         if time.monotonic() < self._silent_until:
             self._unsaid += 1
             return
         more = f" ({self._unsaid} more were refused since the last such line)" if self._unsaid else ""
         host, port = address[:2]
-        log.warning("switch %s:%s refused: %s%s", host, port, reason, more)
+        level = logging.ERROR if traceback else logging.WARNING
+        log.log(level, "switch %s:%s refused: %s%s", host, port, text, more, exc_info=traceback)
         self._unsaid, self._silent_until = 0, time.monotonic() + SAID_EVERY_S
+
+    def measurements(self) -> Iterator[Measurement]:
+        """For `/metrics`."""
+        text = (
+            "Connections of switches refused or ended: crowd (too many), tls, dpid (not allowed, or taken), malformed, late "
+            "(no handshake in time), deaf (it reads nothing), failed (an error of ours)."
+        )
+        for reason, count in self.refused.items():
+            yield Measurement("switch_refusals", text, "counter", count, {"reason": reason})
 
     def _has_room(self) -> bool:
         """A token bucket of connections."""
@@ -147,5 +176,5 @@ def _words(error: OSError) -> str:
         return f"no TLS handshake within {HANDSHAKE_S:.0f} s"
     if isinstance(error, ssl.SSLError):
         reason = error.reason or ""
-        return _REASONS.get(reason) or reason.replace("_", " ").lower() or "not a PEM file of this kind"
+        return _TLS_REASONS.get(reason) or reason.replace("_", " ").lower() or "not a PEM file of this kind"
     return error.strerror or str(error)

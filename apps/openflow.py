@@ -16,13 +16,19 @@ import logging
 import os
 import socket as sockets
 import ssl
+import struct
+from collections import Counter
 from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
-from apps.codec import OUR_XID
+import eventlet
+
+from apps import wellformed
+from apps.codec import OUR_XID, more_follows
 from apps.fast_lane import FastLane
 from apps.gate import Gate
+from apps.parser_limit import TooSlowError, within_cpu_time
 from controller.flows import purpose_of
 
 FRAMEWORK = os.environ.get("RESETLB_FRAMEWORK", "ryu")
@@ -40,6 +46,7 @@ handler = _module("controller.handler")
 hub = _module("lib.hub")
 _cfg = _module("cfg")
 _ofproto = _module("ofproto.ofproto_v1_3")
+_parser = _module("ofproto.ofproto_v1_3_parser")
 
 MAIN_DISPATCHER, DEAD_DISPATCHER = handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER
 set_ev_cls = handler.set_ev_cls
@@ -48,13 +55,20 @@ OFP_VERSIONS = [_ofproto.OFP_VERSION]
 LOCAL_PORT = _ofproto.OFPP_LOCAL
 
 TYPE_ERROR, TYPE_FEATURES_REPLY, TYPE_PACKET_IN, TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY = 1, 6, 10, 19, 21
-_VERSIONS = range(1, 7)
-"""Of OpenFlow, 1.0 to 1.5, as a HELLO may say before one is agreed upon."""
 _COOKIE = slice(24 - 8, 24)
 _MESSAGES_PER_TURN = 256
 _QUEUED_AT_MOST = 200_000
+_QUEUED_BYTES_AT_MOST = 64 << 20
 _SENT_AT_ONCE = 1 << 16
 _HEADER = Struct("!BBH")
+HANDSHAKE_S = 15.0
+"""From the connection to the description of the last port."""
+PORTS_AT_MOST = 4096
+REPLY_BYTES_AT_MOST = 16 << 20
+"""Of all replies that a switch has begun and not ended; ten thousand rules are about 4 MB."""
+SECOND_THOUGHTS_S = 2.0
+"""How long a connected switch has to say that it is there, when another connection claims its dpid."""
+_ARE_YOU_THERE = OUR_XID | 0x00EC0000
 
 log = logging.getLogger("resetlb.openflow")
 
@@ -69,18 +83,43 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
     lane: FastLane
     gate = Gate()
 
+    by_dpid: dict[int, Datapath] = {}
+    """Whose features were admitted, while they are connected."""
+    guests = False
+    """Whether applications beside ours may want messages parsed that ours do not."""
+
     def __init__(self, socket: Any, address: Any) -> None:
         super().__init__(socket, address)
         self.send_q = hub.Queue()
+        self._queued_bytes = 0
+        self._port_numbers: set[int] = set()
+        self._admitted: int | None = None
+        self._replied: Any = None
+        self._unfinished: Counter[int] = Counter()
+        self._unfinished_bytes = 0
+
+    def serve(self) -> None:
+        """Serve until the connection ends; one that does not finish its handshake in time is cut off."""
+        deadline = eventlet.spawn_after(HANDSHAKE_S, self._expire)
+        try:
+            super().serve()
+        finally:
+            deadline.cancel()
+
+    def _expire(self) -> None:
+        if self.state not in (MAIN_DISPATCHER, DEAD_DISPATCHER):
+            self.gate.refuse(self.address, f"no OpenFlow handshake within {HANDSHAKE_S:g} s", "late")
+            self.close()
 
     def send(self, buf: bytes, close_socket: bool = False) -> bool:
         """Queue bytes. A switch that takes nothing for long is cut off rather than let grow without bound."""
         if self.send_q is None:
             return False
-        if self.send_q.qsize() > _QUEUED_AT_MOST:
-            log.error("switch %s takes nothing: closing its connection", self.address)
+        if self.send_q.qsize() > _QUEUED_AT_MOST or self._queued_bytes > _QUEUED_BYTES_AT_MOST:
+            self.gate.refuse(self.address, "it takes nothing of what it is sent", "deaf")
             self.close()
             return False
+        self._queued_bytes += len(buf)
         self.send_q.put((buf, close_socket))
         return True
 
@@ -100,6 +139,7 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
                 while not close and self.send_q.qsize() and len(chunks) < _MESSAGES_PER_TURN:
                     buf, close = self.send_q.get()
                     chunks.append(buf)
+                self._queued_bytes -= sum(map(len, chunks))
                 self.socket.sendall(b"".join(chunks))
                 if close:
                     break
@@ -113,6 +153,8 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
         try:
             self._receive()
         finally:
+            self._give_up_dpid()
+            self._answer(False)
             self.socket.close()
 
     def _receive(self) -> None:
@@ -127,17 +169,23 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
             if not received:
                 return
             pending += received
-            if not self._take_messages(pending):
+            try:
+                self._take_messages(pending)
+            except _NotOpenFlowError:
                 self.gate.complain(self.address, bytes(pending[:2]))
                 return
+            except _RefusedError as refusal:
+                self.gate.refuse(self.address, str(refusal), refusal.reason)
+                return
 
-    def _take_messages(self, pending: bytearray) -> bool:
-        """Handle the whole messages at the start of the buffer; False when it cannot be OpenFlow."""
+    def _take_messages(self, pending: bytearray) -> None:
+        """Handle the whole messages at the start of the buffer. Raises _RefusedError: the connection shall end."""
         count, start, end = 0, 0, len(pending)
         while end - start >= 8:
             version, kind, length = _HEADER.unpack_from(pending, start)
-            if length < 8 or version not in _VERSIONS:
-                return False
+            if length < 8 or version not in wellformed.VERSIONS:
+                del pending[:start]
+                raise _NotOpenFlowError
             if end - start < length:
                 break
             if count % _MESSAGES_PER_TURN == 0:
@@ -150,17 +198,55 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
                 self._take(bytes(pending[start : start + length]))
             start += length
         del pending[:start]
-        return True
 
     def _take(self, message: bytes) -> None:
-        version, kind, xid = message[0], message[1], int.from_bytes(message[4:8])
-        if kind == TYPE_FEATURES_REPLY and not self.gate.admits(int.from_bytes(message[8:16]), self.address):
-            self.close()  # before anybody heard of it
-            return
+        kind, xid = message[1], int.from_bytes(message[4:8])
+        fault = wellformed.fault_of(message)
+        if fault is not None:
+            raise _RefusedError(f"it sent {fault}", "malformed")
+        if kind == TYPE_MULTIPART_REPLY:
+            self._bound_reply(xid, message)
         if self.state == MAIN_DISPATCHER and self.sink is not None and _is_ours(kind, xid, message):
-            type(self).sink(self, kind, xid, message)  # type: ignore[misc]
+            self._to_sink(kind, xid, message)
+        elif kind == wellformed.ECHO_REPLY and xid == _ARE_YOU_THERE:
+            self._answer(True)
+        else:
+            if kind == TYPE_FEATURES_REPLY and not self._admit(int.from_bytes(message[8:16])):
+                return
+            if kind in wellformed.NEEDED or wellformed.describes_ports(message) or self.guests:
+                self._to_framework(kind, xid, message)
+
+    def _bound_reply(self, xid: int, part: bytes) -> None:
+        """A reply that never ends must not grow for ever."""
+        if not more_follows(part):
+            self._unfinished_bytes -= self._unfinished.pop(xid, 0)
             return
-        parsed = _controller.ofproto_parser.msg(self, version, kind, len(message), xid, bytearray(message))
+        self._unfinished[xid] += len(part)
+        self._unfinished_bytes += len(part)
+        if self._unfinished_bytes > REPLY_BYTES_AT_MOST:
+            raise _RefusedError("it sent a reply without an end", "malformed")
+
+    def _to_sink(self, kind: int, xid: int, message: bytes) -> None:
+        try:
+            type(self).sink(self, kind, xid, message)  # type: ignore[misc]
+        except Exception:
+            # What a host sent must not part its switch from us; what the switch itself said may: it starts anew then.
+            if kind != TYPE_PACKET_IN:
+                raise
+            self.gate.refuse(self.address, "one packet of it, by an error of ours", "failed", traceback=True)
+
+    def _to_framework(self, kind: int, xid: int, message: bytes) -> None:
+        if kind == wellformed.PORT_STATUS or wellformed.describes_ports(message):
+            self._port_numbers |= wellformed.ports_in(message)
+            if len(self._port_numbers) > PORTS_AT_MOST:
+                raise _RefusedError(f"it has more than {PORTS_AT_MOST} ports", "malformed")
+        try:
+            with within_cpu_time():
+                parsed = self._parsed(kind, xid, bytearray(message))
+        except TooSlowError:
+            raise _RefusedError(
+                f"a message of type {kind} that the framework does not get through", "malformed"
+            ) from None
         if parsed is None:
             return
         event = ofp_event.ofp_msg_to_ev(parsed)
@@ -168,6 +254,73 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
         for handle in self.ofp_brick.get_handlers(event):
             if self.state in handle.callers[event.__class__].dispatchers:
                 handle(event)
+
+    def _parsed(self, kind: int, xid: int, message: bytearray) -> Any:
+        if kind in (wellformed.HELLO, wellformed.ERROR):  # of any version
+            return _controller.ofproto_parser.msg(self, message[0], kind, len(message), xid, message)
+        try:
+            # Not by the framework's own way in, which logs the octets of whatever it cannot parse.
+            return self.ofproto_parser.msg_parser(self, message[0], kind, len(message), xid, message)
+        except TooSlowError:
+            raise
+        except Exception as error:
+            self.gate.refuse(self.address, f"a message of type {kind} ({type(error).__name__})", "malformed")
+            return None
+
+    # --- one connection for each dpid ------------------------------------------------------------------------------------------
+
+    def _admit(self, dpid: int) -> bool:
+        """Whether this switch may be heard of. Raises _RefusedError: another one that is there has its dpid."""
+        if self._admitted is not None:
+            raise _RefusedError("it says twice who it is", "malformed")
+        if not self.gate.admits(dpid, self.address):
+            self.close()
+            return False
+        while (other := Datapath.by_dpid.get(dpid)) is not None:
+            if other.is_there():
+                raise _RefusedError(f"dpid {dpid:016x} is connected already, and answers", "dpid")
+            other.close()
+            other._give_up_dpid()
+        Datapath.by_dpid[dpid], self._admitted = self, dpid
+        return True
+
+    def _give_up_dpid(self) -> None:
+        if self._admitted is not None and Datapath.by_dpid.get(self._admitted) is self:
+            del Datapath.by_dpid[self._admitted]
+
+    def is_there(self) -> bool:
+        """Ask the switch whether it is still there; blocks the calling greenlet until it says so, ends, or `SECOND_THOUGHTS_S`."""
+        if self.state == DEAD_DISPATCHER:
+            return False
+        if self._replied is None:
+            self._replied = eventlet.event.Event()
+            self.send(struct.pack("!BBHI", wellformed.OUR_VERSION, wellformed.ECHO_REQUEST, 8, _ARE_YOU_THERE))
+        with eventlet.Timeout(SECOND_THOUGHTS_S, False):
+            return bool(self._replied.wait())
+        return False
+
+    def _answer(self, there: bool) -> None:
+        replied, self._replied = self._replied, None
+        if replied is not None:
+            replied.send(there)
+
+
+class _RefusedError(Exception):
+    """The connection shall end, for a reason that the gate counts."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class _NotOpenFlowError(Exception):
+    """What came is no OpenFlow at all."""
+
+
+def framework_parser(message: bytes) -> Any:
+    """What the framework makes of a message that `wellformed` lets through, without a switch. For `scripts/fuzz`."""
+    parse = _controller.ofproto_parser.msg if message[1] in (wellformed.HELLO, wellformed.ERROR) else _parser.msg_parser
+    return parse(None, message[0], message[1], len(message), 0, bytearray(message))
 
 
 def _is_ours(kind: int, xid: int, message: bytes) -> bool:
@@ -183,11 +336,13 @@ def _serve_switch(socket: Any, address: Any) -> None:
     channel = Datapath.gate.enter(socket, address)
     if channel is None:
         return
-    with contextlib.closing(Datapath(channel, address)) as datapath:
-        try:
+    try:
+        with contextlib.closing(Datapath(channel, address)) as datapath:
             datapath.serve()
-        except Exception:
-            log.exception("the connection of switch %s failed", address)
+    except Exception:
+        Datapath.gate.refuse(address, "by an error of ours", "failed", traceback=True)
+    finally:
+        Datapath.gate.leave()
 
 
 _controller.datapath_connection_factory = _serve_switch
@@ -212,6 +367,7 @@ def start(
     }.items():  # fmt: skip
         _cfg.CONF.set_override(option, value)
     manager = app_manager.AppManager.get_instance()
+    Datapath.guests = len(applications) > 1
     manager.load_apps([f"{_PACKAGE}.controller.ofp_handler", *applications])
     shared = manager.create_contexts()
     return list(manager.instantiate_apps(**shared, **contexts))

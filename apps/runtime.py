@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
+import pickle  # nosec B403 # written, never read here
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +180,13 @@ class Runtime:
         counted.dropped.update(codec.decode_meter_drops(message[16:]))
         if not codec.more_follows(message):
             self.submit(self._counting_meters.pop(dpid))
+
+    def forget_replies(self, dpid: int) -> None:
+        """The switch is gone: parts of replies that it had begun must not add up with those that it begins anew."""
+        for counting in (self._counting_ports, self._counting_queues, self._counting_meters):
+            counting.pop(dpid, None)
+        for key in [key for key in self._counting if key >> 8 == dpid]:
+            del self._counting[key]
 
     def _tick_forever(self) -> None:
         """Sleep until the core's next deadline, or until something was decided: then it may be nearer."""

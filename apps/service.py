@@ -14,7 +14,7 @@ from apps.explain import explain
 from apps.link_documents import link_document
 from apps.measurements import measurements
 from apps.member_status import member_status
-from apps.openflow import hub
+from apps.openflow import Datapath, hub
 from apps.reset_timeline import ResetTimeline
 from apps.runtime import Runtime
 from controller import addresses
@@ -304,6 +304,7 @@ class RunningController:
         """Exact counts, by VIP and member, and what is known of links."""
         yield from measurements(self.core, self.runtime.now())
         yield from self.runtime.instruments.measurements()
+        yield from Datapath.gate.measurements()
         for courier in self.runtime.couriers:
             yield from courier.measurements()
 

@@ -82,6 +82,19 @@ class Controller:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def memory_mb(self) -> float:
+        """Resident memory (MB)."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+
+    @property
+    def files(self) -> int:
+        """File descriptors it has open."""
+        assert self._process is not None
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
     def kill(self) -> None:
         """kill -9."""
         assert self._process is not None
@@ -197,11 +210,15 @@ class Controller:
             lines = [json.loads(line) for line in log if line.startswith(b"{")]
         return [line for line in lines if line.get("kind") in kinds]
 
-    def complaints(self, since: int = 0) -> list[str]:
-        """What must not be in the log: errors of switches, errors of ours, tracebacks."""
+    def lines(self, since: int = 0) -> list[str]:
+        """All log lines, oldest first."""
         with self._log.open("rb") as log:
             log.seek(since)
-            lines = log.read().decode().splitlines()
+            return log.read().decode().splitlines()
+
+    def complaints(self, since: int = 0) -> list[str]:
+        """What must not be in the log: errors of switches, errors of ours, tracebacks."""
+        lines = self.lines(since)
         return [line for line in lines if '"level": "error"' in line or "switch-error" in line or "Traceback" in line]
 
     def accused(self, since: int = 0) -> list[str]:

@@ -1,5 +1,6 @@
 """Whom the gate lets in, and that nobody fills the log at it. TLS itself: tests/fabric/test_channel.py."""
 
+import contextlib
 import logging
 import socket
 from pathlib import Path
@@ -85,3 +86,18 @@ def test_who_connects_without_end_is_turned_away_until_there_is_room_again(
     assert "too many connections at once" in said.text
     now[0] += 0.2
     assert taken(50) == round(0.2 * gate_module.PEERS_PER_S)
+
+
+def test_who_left_makes_room_and_refusals_are_counted_by_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.gate.INSIDE_AT_MOST", 2)
+    gate = Gate(dpids=frozenset())
+    with contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(socket.socket()) for _ in range(3))
+        assert gate.enter(first, PEER) and gate.enter(second, PEER)
+        assert gate.enter(third, PEER) is None
+        gate.leave()
+        assert gate.enter(stack.enter_context(socket.socket()), PEER)
+    gate.admits(1, PEER)
+    gate.complain(PEER, b"GE")
+    counted = {one.labels["reason"]: one.value for one in gate.measurements()}
+    assert (counted["crowd"], counted["dpid"], counted["malformed"], counted["late"]) == (1, 1, 1, 0)

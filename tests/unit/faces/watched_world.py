@@ -8,6 +8,7 @@ from api_memory_service import MemoryService
 from model_world import World, leaf_spine, policy_of, text
 
 from apps.courier import Courier
+from apps.gate import Gate
 from apps.instruments import Instruments
 from apps.measurements import measurements
 from apps.member_status import member_status
@@ -33,6 +34,7 @@ class WatchedService(MemoryService):
     def measurements(self):  # type: ignore[no-untyped-def]
         yield from measurements(self.world.core, self.world.now)
         yield from self.instruments.measurements()
+        yield from Gate().measurements()
         yield from Courier(Syslog("udp://127.0.0.1:514")).measurements()
 
 
