@@ -335,7 +335,8 @@ def decode_fields(raw: bytes | memoryview) -> dict[str, int]:
         value = raw[offset + 4 : offset + 4 + size]
         offset += 4 + size
         name = _BY_CODE.get((oxm_class, number >> 1))
-        if name is None or len(value) != size:
+        # What is longer than the field would be a number that nothing of ours can hold.
+        if name is None or size != FIELDS[name][2] << (number & 1) or len(value) != size:
             continue
         fields[name] = int.from_bytes(value[: size // 2] if number & 1 else value, "big")
     return fields

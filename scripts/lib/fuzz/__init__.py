@@ -1,0 +1,1 @@
+"""Mutated messages, frames and captures for everything that reads octets nobody vouches for."""
