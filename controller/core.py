@@ -63,6 +63,7 @@ from controller.quarantine import Quarantine
 from controller.reaction import Reaction
 from controller.readings import Readings
 from controller.reconcile import NOT_RECONCILED, Installed
+from controller.recorded_times import not_ahead
 from controller.refusals import Refusals
 from controller.rejection import reject
 from controller.resets import Resets
@@ -214,7 +215,7 @@ class Core:
 
     def _on_restored(self, event: Restored, now: float) -> list[Decision]:
         """What the last run knew: zones, numbers, hosts, links and ejections, before the first reconcile."""
-        values = event.values
+        values = not_ahead(event.values, now)
         self.zones.restore(values.get("zones", {}))
         self.services.restore(values)
         self.agents.restore(values.get("agents", {}))
