@@ -10,7 +10,7 @@ from apps.courier import Courier
 from apps.receivers import AddressError, Syslog, Webhook
 from controller.notices import SecretError, Signer, read_secret
 
-SECRET_VARIABLE = "RESETLB_WEBHOOK_SECRET"  # noqa: S105 - where it is, not what it is
+SECRET_VARIABLE = "RESETLB_WEBHOOK_SECRET"  # noqa: S105  # nosec B105 # where it is, not what it is
 LARGEST_SECRET_FILE = 4_096
 
 

@@ -72,7 +72,7 @@ def _spawn(argv: list[str], passed: list[int]) -> int:
         signal.set_wakeup_fd(-1)
         os.environ |= {"TMPDIR": str(SCRATCH), MARK: str(Path("/proc/self/ns/pid").readlink())}
         _hand_over(passed)
-        os.execvp(argv[0], argv)  # noqa: S606
+        os.execvp(argv[0], argv)  # noqa: S606  # nosec B606 # the command that the user gave
     except OSError as error:
         print(f"sandbox: {argv[0]}: {error.strerror}", file=sys.stderr)
     os._exit(127)

@@ -14,7 +14,7 @@ import json
 from controller.diagnosis.report import time_text
 from controller.notices.notice import Notice
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what marks a secret, not one
+SECRET_PREFIX = "whsec_"  # noqa: S105  # nosec B105 # what marks a secret, not one
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 
 

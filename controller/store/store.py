@@ -121,9 +121,9 @@ class Store:
 
     def revisions(self, *, limit: int, before: int | None = None) -> list[Revision]:
         """List revisions, newest first, those with an id below ``before``."""
+        select = f"SELECT {_REVISION_COLUMNS} FROM policy_revision"  # noqa: S608  # nosec B608 # a constant
         rows = self._database.execute(
-            f"SELECT {_REVISION_COLUMNS} FROM policy_revision WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 (a constant)
-            (before, before, limit),
+            f"{select} WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?", (before, before, limit)
         )
         return [Revision(*row) for row in rows]
 

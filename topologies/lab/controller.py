@@ -38,9 +38,7 @@ class Controller:
         self._environment = dict(os.environ) | ({"RESETLB_RECORD": str(record)} if record else {})
 
     def __enter__(self) -> Self:
-        with self.log.open("w") as log:
-            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environment)
-        give_precedence(self._process.pid)
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,6 +47,22 @@ class Controller:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+    def start(self) -> None:
+        """Starts it, with the state that it left."""
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environment)
+        give_precedence(self._process.pid)
+
+    def kill(self) -> None:
+        """Kill it without warning (SIGKILL)."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -76,15 +90,20 @@ class Controller:
 
     def post(self, path: str, document: dict[str, Any]) -> Any:
         """Creates something at /v1/`path`; raises as `get`, with the controller's words."""
+        return self._send("POST", path, document)
+
+    def put(self, path: str, document: dict[str, Any]) -> Any:
+        """Replaces what is at /v1/`path`; raises as `get`, with the controller's words."""
+        return self._send("PUT", path, document)
+
+    def _send(self, method: str, path: str, document: dict[str, Any]) -> Any:
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(
-            f"http://{ADDRESS}/v1/{path}", json.dumps(document).encode(), headers, method="POST"
-        )
-        return self._ask(request)
+        body = json.dumps(document).encode()
+        return self._ask(urllib.request.Request(f"http://{ADDRESS}/v1/{path}", body, headers, method=method))
 
     def _ask(self, request: urllib.request.Request) -> Any:
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310 - our own loopback address
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310  # nosec B310 # our own loopback
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise OSError(f"{request.full_url}: {error.code} {error.read().decode()}") from error

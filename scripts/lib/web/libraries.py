@@ -93,7 +93,7 @@ def _download(url: str) -> bytes:
     for attempt in range(ATTEMPTS):
         time.sleep(2 * attempt)
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 (the scheme is the one the operator set)
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  # nosec B310 # the operator set it
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
