@@ -64,8 +64,8 @@ _HEADER = Struct("!BBH")
 HANDSHAKE_S = 15.0
 """From the connection to the description of the last port."""
 PORTS_AT_MOST = 4096
-REPLY_BYTES_AT_MOST = 16 << 20
-"""Of all replies that a switch has begun and not ended; ten thousand rules are about 4 MB."""
+REPLY_BYTES_AT_MOST = 32 << 20
+"""Of all replies that a switch has begun and not ended: 150,000 flow entries of 200 octets and more."""
 SECOND_THOUGHTS_S = 2.0
 """How long a connected switch has to say that it is there, when another connection claims its dpid."""
 _ARE_YOU_THERE = OUR_XID | 0x00EC0000

@@ -60,7 +60,7 @@ ONCE_CONNECTED = {
     "a port status cut short": message(12, bytes(9)),
     "a port status too long": message(12, bytes(73)),
     "an error of ours cut short": message(1, b"", OUR_XID),
-    "statistics without an end": message(19, struct.pack("!HH4x", 1, 1) + bytes(56) * 1000, FLOWS_XID) * 400,
+    "statistics without an end": message(19, struct.pack("!HH4x", 1, 1) + bytes(56) * 1000, FLOWS_XID) * 700,
 }
 TOLERATED = {
     "records that fit nothing": message(19, b"\xff" * 100, FLOWS_XID),
