@@ -236,10 +236,12 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
             self.gate.refuse(self.address, "one packet of it, by an error of ours", "failed", traceback=True)
 
     def _to_framework(self, kind: int, xid: int, message: bytes) -> None:
-        if kind == wellformed.PORT_STATUS or wellformed.describes_ports(message):
+        if wellformed.is_port_gone(message):
+            self._port_numbers -= wellformed.ports_in(message)
+        elif kind == wellformed.PORT_STATUS or wellformed.describes_ports(message):
             self._port_numbers |= wellformed.ports_in(message)
-            if len(self._port_numbers) > PORTS_AT_MOST:
-                raise _RefusedError(f"it has more than {PORTS_AT_MOST} ports", "malformed")
+        if len(self._port_numbers) > PORTS_AT_MOST:
+            raise _RefusedError(f"it has more than {PORTS_AT_MOST} ports", "malformed")
         try:
             with within_cpu_time():
                 parsed = self._parsed(kind, xid, bytearray(message))

@@ -44,6 +44,11 @@ def describes_ports(message: bytes) -> bool:
     return message[1] == MULTIPART_REPLY and int.from_bytes(message[8:10]) == _PORT_DESCRIPTION
 
 
+def is_port_gone(message: bytes) -> bool:
+    """Whether it is a port status that says so (OpenFlow 1.3.5 §7.4.3, OFPPR_DELETE)."""
+    return message[1] == PORT_STATUS and message[8] == 1
+
+
 def ports_in(message: bytes) -> set[int]:
     """The numbers of the ports that a description of ports, or a port status, is about."""
     return {int.from_bytes(message[at : at + 4]) for at in range(16, len(message), _PORT_BYTES)}
