@@ -4,11 +4,10 @@
 audit() {
   local found status=0
   [ -x .uv/bin/uv ] || { say "not looked for: uv is not here"; return 0; }
-  found=$(UV_HTTP_RETRIES=0 timeout 60 .uv/bin/uv audit --frozen 2>&1) || status=$?
-  if [ $status -ne 0 ] && grep -q "error sending request\|Request failed" <<<"$found"; then
-    say "not looked for: osv.dev cannot be reached from here"
-    return 0
-  fi
-  echo "$found"
-  return $status
+  found=$(UV_HTTP_RETRIES=0 timeout 60 .uv/bin/uv audit --frozen --preview-features audit-command 2>&1) || status=$?
+  case $status in
+    0) ;;
+    1) echo "$found"; return 1 ;;
+    *) say "not looked for, osv.dev does not answer: $(head -n 1 <<<"$found")" ;;
+  esac
 }
