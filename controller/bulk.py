@@ -102,8 +102,8 @@ class Bulk:
         source = (dpid, reading.in_port) if forged else (0, 0)
         key = source, reading.state & RPL, reading.mark, reading.dst, reading.dst_port, reading.passive
         kind = self._kinds.get(key)
-        # Kinds that may speak against a member are as many as members: nobody can crowd them out.
-        if kind is None and (len(self._kinds) < MAX_KINDS or _may_decide(reading)):
+        # Kinds that may speak against a member are as many as members: nobody can crowd them out, unless a switch invents members.
+        if kind is None and len(self._kinds) < (MAX_KINDS + MEMBER_MASK if _may_decide(reading) else MAX_KINDS):
             kind = self._kinds[key] = Kind(source, reading)
         return kind
 

@@ -18,6 +18,7 @@ from topologies.reliability.stage import CLIENTS, MEMBERS, VIP, VIP_PORT, Stage
 
 SAMPLE_S = 5.0
 FAULT_S = (2.0, 8.0)
+ATTACKER = "h5"
 GROWTH_MB, MORE_FILES, LINES_PER_MINUTE = 5.0, 5, 300
 """What is flat: medians of the last quarter against those of the second (the first is warming up), and lines of the whole."""
 
@@ -132,13 +133,13 @@ class Faults:
         time.sleep(seconds)
 
     def _forge(self, seconds: float) -> None:
-        """From the VIP's port to a client, and in a member's name from another host."""
-        fabric, (victim, attacker) = self._stage.fabric, CLIENTS
+        """In a member's name, from a host that is put away for it: one that nobody else needs."""
+        fabric, victim = self._stage.fabric, CLIENTS[0]
         claimed = fabric.address(self._dice.choice(MEMBERS))
         argv = ["hping3", "--rst", "--quiet", "--spoof", claimed, "--baseport", "8080", "--destport", "++30000"]
         argv += ["--interval", "u2000", "--count", str(int(seconds * 500)), fabric.address(victim)]
         with contextlib.suppress(subprocess.TimeoutExpired):
-            fabric.run(attacker, *argv, timeout_s=seconds)
+            fabric.run(ATTACKER, *argv, timeout_s=seconds)
 
     def _garbage(self, seconds: float) -> None:
         end = time.monotonic() + seconds
