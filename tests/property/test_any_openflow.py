@@ -78,6 +78,7 @@ def test_a_loop_without_an_end_is_interrupted_and_what_is_quick_is_not() -> None
         pass  # nothing is left that would interrupt this
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_frameworks_parser_needs_it() -> None:
     """A reply with a record of no octets, as an application beside ours might have asked for."""
     from ryu.ofproto import ofproto_v1_3_parser as parser
