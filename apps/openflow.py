@@ -193,8 +193,12 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
                     hub.sleep(0)  # a flood leaves everybody else a turn
                 self.lane.look_at_clock()
             count += 1
-            fast = kind == TYPE_PACKET_IN and self.state == MAIN_DISPATCHER
-            if not fast or not self.lane.takes(self.id, pending, start, length):
+            fast = kind == TYPE_PACKET_IN and version == wellformed.OUR_VERSION and self.state == MAIN_DISPATCHER
+            try:
+                taken = fast and self.lane.takes(self.id, pending, start, length)
+            except Exception:
+                taken = self._forgive()
+            if not taken:
                 self._take(bytes(pending[start : start + length]))
             start += length
         del pending[:start]
@@ -230,10 +234,15 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
         try:
             type(self).sink(self, kind, xid, message)  # type: ignore[misc]
         except Exception:
-            # What a host sent must not part its switch from us; what the switch itself said may: it starts anew then.
+            # What the switch itself said may end its connection: it starts anew then.
             if kind != TYPE_PACKET_IN:
                 raise
-            self.gate.refuse(self.address, "one packet of it, by an error of ours", "failed", traceback=True)
+            self._forgive()
+
+    def _forgive(self) -> bool:
+        """An error of ours over a packet: what a host sent must not part its switch from us. The packet counts as dealt with."""
+        self.gate.refuse(self.address, "one packet of it, by an error of ours", "failed", traceback=True)
+        return True
 
     def _to_framework(self, kind: int, xid: int, message: bytes) -> None:
         if wellformed.is_port_gone(message):

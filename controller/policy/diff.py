@@ -56,10 +56,17 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _differences(_below(path, key), old.get(key), new.get(key))
-    elif isinstance(old, list) and isinstance(new, list) and path.rpartition(".")[2] in _LISTS_BY_KEY:
+    elif _have_keys(path, old, new):
         yield from _entries(path, old, new)
     elif old != new:
         yield Change(path, old, new)
+
+
+def _have_keys(path: str, old: Any, new: Any) -> bool:
+    """Whether these are lists of things that have names; a zone's `tags` are only names."""
+    if path.rpartition(".")[2] not in _LISTS_BY_KEY or not isinstance(old, list) or not isinstance(new, list):
+        return False
+    return all(isinstance(entry, dict) for entry in (*old, *new))
 
 
 def _entries(path: str, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Iterator[Change]:

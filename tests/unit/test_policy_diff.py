@@ -47,3 +47,13 @@ def test_each_kind_of_change() -> None:
     assert changes("pool") == ['pools["web.2"]: added']
     assert changes("rule") == ['firewall.rules[one].action: "drop" → "reject"']
     assert changes("check") == ["pools.web.health_check: added"]
+
+
+def test_the_tags_of_a_zone_are_names_and_not_things_that_have_names() -> None:
+    tags = [{"name": name, "hosts": [f"02:00:00:00:00:0{number}"]} for number, name in enumerate(("red", "blue"), 1)]
+    old, new = (
+        parse_policy({"version": 1, "tags": tags, "zones": [{"name": "dmz", "tags": names}]})
+        for names in (["red"], ["red", "blue"])
+    )
+    assert [str(change) for change in diff(old, new)] == [str(diff(old, new)[0])]
+    assert (diff(old, new)[0].old, diff(old, new)[0].new) == (["red"], ["red", "blue"])
