@@ -60,16 +60,16 @@ def _read_discovery(frame: bytes) -> Message | None:
     length = int.from_bytes(packet[4:6])
     body = packet[_IPV6_BYTES : _IPV6_BYTES + length]
     source, destination, target = (int.from_bytes(raw) for raw in (packet[8:24], packet[24:40], body[8:24]))
-    kind, code = body[0], body[1]
-    well_formed = code == 0 and _MESSAGE_BYTES <= length == len(body) and _options_end(body)
+    kind, code = body[:1], body[1:2]
+    well_formed = code == b"\0" and _MESSAGE_BYTES <= length == len(body) and _options_end(body)
     if not well_formed or not is_plain_ipv6(target) or is_multicast(target) or is_multicast(source):
         return None
     if frames.checksum(packet[8:40] + struct.pack("!HH", ICMPV6, length) + body):
         return None
     mac = int.from_bytes(frame[6:12])
-    if kind == NEIGHBOUR_ADVERTISEMENT:
+    if kind[0] == NEIGHBOUR_ADVERTISEMENT:
         return Message(False, target, mac, target) if is_plain_ipv6(source) else None
-    if kind != NEIGHBOUR_SOLICITATION or not (is_plain_ipv6(source) or source == 0):
+    if kind[0] != NEIGHBOUR_SOLICITATION or not (is_plain_ipv6(source) or source == 0):
         return None
     trying = source == 0 and destination == _SOLICITED_NODE | target & 0xFFFFFF
     return Message(True, source, mac, target) if source or trying else None
