@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed import NO_RETRANSMISSION_MS, Bed, one_vip, outcomes, pool, slowest_connect_ms
+from bed import Bed, one_vip, outcomes, pool, slowest_connect_ms
 from running_controller import Controller, soon
 
 from apps.codec import OUR_XID
@@ -26,6 +26,8 @@ LISTEN = "127.0.0.1", 6653
 HELLO, FEATURES = message(0), message(6, struct.pack("!QIBB2xII", 0xBAD, 0, 254, 0, 0x4F, 0))
 FLOWS_XID = OUR_XID | 0x00F00000
 BIG = 0xFFFF
+RETRANSMITTED_MS = 1000.0
+"""A SYN that got lost is sent again after 1 s (RFC 6298 §2.1). Half of it, as usual, is too near: the controller goes first here."""
 
 
 def header(version: int, kind: int, length: int) -> bytes:
@@ -101,7 +103,7 @@ def nobody_else_notices(bed: Bed) -> Iterator[None]:
         bed.ask(CLIENT, 10)
         connections = clients.finish()
     assert outcomes(connections) == {"ok": len(connections)}
-    assert slowest_connect_ms(connections) < NO_RETRANSMISSION_MS
+    assert slowest_connect_ms(connections) < RETRANSMITTED_MS
     (dpid,) = bed.dpids
     said = bed.controller.announced("switch", since=moment)
     assert [line for line in said if line["dpid"] == dpid] == []
