@@ -28,9 +28,10 @@ _FLOWS, _GROUPS, _METERS = OUR_XID | 0x00F00000, OUR_XID | 0x00F00001, OUR_XID |
 class Handshake:
     """Asks a switch what it has, once it is connected and whenever the core wants it; the core hears when all replies are in."""
 
-    def __init__(self, datapath: Any, runtime: Runtime) -> None:
+    def __init__(self, datapath: Any, runtime: Runtime, settled: bool = False) -> None:
         self.datapath = datapath
         self.runtime = runtime
+        self.settled = settled
         self.missing: set[int] = set()
         self.told = False
         self.about = About()
@@ -64,7 +65,9 @@ class Handshake:
         if codec.more_follows(message):
             return
         self.missing.discard(xid)
-        if not self.missing and self.datapath.state != DEAD_DISPATCHER:
+        # Not when the switch has become another controller's meanwhile.
+        current = getattr(self.datapath, "handshake", self) is self
+        if not self.missing and current and self.datapath.state != DEAD_DISPATCHER:
             self._tell()
 
     def _tell(self) -> None:
@@ -79,7 +82,7 @@ class Handshake:
         # Only now: what the core decides before it knows what the switch has must not reach it.
         datapaths[dpid] = self.datapath
         ports = tuple(_port(port) for port in self.datapath.ports.values() if port.port_no != LOCAL_PORT)
-        self.runtime.submit(SwitchConnected(dpid, ports, *has))
+        self.runtime.submit(SwitchConnected(dpid, ports, *has, self.settled))
 
 
 class Fabric(Application):  # type: ignore[misc]
@@ -97,9 +100,16 @@ class Fabric(Application):  # type: ignore[misc]
         datapath = event.datapath
         if datapath.id is None:
             return
+        cluster = self.runtime.cluster
         if event.state == MAIN_DISPATCHER:
-            datapath.handshake = Handshake(datapath, self.runtime)
-        elif self.runtime.datapaths.get(datapath.id) is datapath:
+            if cluster is None:
+                datapath.handshake = Handshake(datapath, self.runtime)
+            else:
+                cluster.on_connected(datapath)
+            return
+        if cluster is not None:
+            cluster.on_disconnected(datapath)
+        if self.runtime.datapaths.get(datapath.id) is datapath:
             # Not when an old connection ends after the switch has already come back on a new one.
             del self.runtime.datapaths[datapath.id]
             self.runtime.forget_replies(datapath.id)
@@ -109,7 +119,8 @@ class Fabric(Application):  # type: ignore[misc]
     def on_port(self, event: Any) -> None:
         """A port changed."""
         message = event.msg
-        if message.desc.port_no != LOCAL_PORT:
+        ours = self.runtime.cluster is None or self.runtime.datapaths.get(message.datapath.id) is message.datapath
+        if ours and message.desc.port_no != LOCAL_PORT:
             removed = message.reason == message.datapath.ofproto.OFPPR_DELETE
             self.runtime.submit(PortChanged(message.datapath.id, _port(message.desc), removed))
 

@@ -38,6 +38,11 @@ class FastLane:
         self._kinds: dict[tuple[bytes, bytes, bytes, bool, int], Kind] = {}
         self._generation = bulk.generation
 
+    def use(self, bulk: Bulk) -> None:
+        """Add up in another place from now on: the core is another one."""
+        self._bulk, self._generation = bulk, bulk.generation
+        self._kinds.clear()
+
     def look_at_clock(self) -> None:
         """To be called every few hundred messages."""
         self._bulk.renew(self._clock())

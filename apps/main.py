@@ -16,6 +16,9 @@ from apps import ports
 
 if TYPE_CHECKING:
     from apps.notices import Receivers
+    from apps.shared_records import SharedRecords
+    from controller.cluster.address import ClusterOptions
+    from controller.store import Store
 
 LAST_NOTICES_S = 1.0
 """How long what is still to be told may hold up the end."""
@@ -65,6 +68,7 @@ def run(
     webhooks: tuple[str, ...] = (),
     webhook_secret_file: Path | None = None,
     syslog: tuple[str, ...] = (),
+    cluster: ClusterOptions | None = None,
 ) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 ended, 1 failed, 2 invalid input.
 
@@ -84,6 +88,7 @@ def run(
         webhooks: URLs that are told of incidents and actions.
         webhook_secret_file: what signs that; None: the environment has it.
         syslog: URLs of syslog receivers.
+        cluster: other controllers to act together with; None: alone, and without etcd.
     """
     patch_hub(framework)
     _log_to_stderr(log_level, log_format)
@@ -92,7 +97,7 @@ def run(
 
         receivers = Receivers(tuple(webhooks), webhook_secret_file, tuple(syslog))
         gate = _gate(ofp_certificates, dpids)
-        return _serve(policy, listen, api, state_dir, tuple(ryu_apps), gate, api_tls, api_rate, receivers)
+        return _serve(policy, listen, api, state_dir, tuple(ryu_apps), gate, api_tls, api_rate, receivers, cluster)
     except StartError as error:
         print(f"resetlb: {error}", file=sys.stderr)
         return error.status
@@ -127,11 +132,11 @@ def _serve(
     api_tls: tuple[Path, Path | None] | None,
     api_rate: float,
     receivers: Receivers,
+    cluster: ClusterOptions | None,
 ) -> int:
     import eventlet
 
     from apps import openflow, web
-    from apps.fast_lane import FastLane
     from apps.garbage import collect_sparingly
     from apps.notices import couriers
     from apps.runtime import Runtime
@@ -144,25 +149,30 @@ def _serve(
     tls = None if api_tls is None else web.tls_context(*api_tls)
     told = couriers(receivers)
     try:
-        store = Store(state_dir)
-        store.claim()
-        values = store.everything()
+        store, shared, values, lldp_key = _state(state_dir, cluster)
     except StoreError as error:
         raise StartError(str(error)) from None
     api_socket = web.listening_socket(api, has_tokens=store.tokens.exist())
     _check_free(listen)
-    core = Core(lldp_key=_lldp_key(store, values), rng=random.Random(secrets.randbits(64)))
-    runtime = Runtime(core, Store(state_dir), EventRing(secrets.token_hex(4)))
+
+    def new_core() -> Core:
+        return Core(lldp_key=lldp_key, rng=random.Random(secrets.randbits(64)))
+
+    runtime = Runtime(new_core(), Store(state_dir), EventRing(secrets.token_hex(4)))
     runtime.couriers += told
     runtime.submit(Restored(values))
     service = RunningController(runtime, _version())
-    _load_policy(service, store, policy_file)
+    _load_policy(service, store, policy_file, shared)
+    if shared is not None:
+        host, port = api_socket.getsockname()[:2]
+        where = f"{'https' if tls else 'http'}://{host}:{port}"
+        _take_part(shared, runtime, store, Store(state_dir), service.apply_policy, new_core, where)
     stop = eventlet.event.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: eventlet.hubs.get_hub().schedule_call_global(0, _once, stop))
     runtime.start()
     collect_sparingly()
-    lane = FastLane(runtime.core.bulk, runtime.now)
+    lane = _fast_lane(runtime)
     openflow.start(listen, gate, ["apps.fabric", *ryu_apps], runtime.on_message, lane, {"runtime": runtime})
     web.serve(api_socket, service, store, tls, api_rate)
     host, port = api_socket.getsockname()[:2]
@@ -174,6 +184,8 @@ def _serve(
     for courier in told:
         courier.drain(LAST_NOTICES_S / len(told))
     runtime.close()
+    if runtime.cluster is not None:
+        runtime.cluster.end()
     store.close()
     logging.shutdown()
     sys.stdout.flush()
@@ -181,9 +193,76 @@ def _serve(
     os._exit(0)
 
 
+def _fast_lane(runtime: Any) -> Any:
+    """Where resets are added up for the core, whichever is at work."""
+    from apps.fast_lane import FastLane
+
+    lane = FastLane(runtime.core.bulk, runtime.now)
+    runtime.begun = lambda core: lane.use(core.bulk)
+    return lane
+
+
+def _state(
+    state_dir: Path, cluster: ClusterOptions | None
+) -> tuple[Store, SharedRecords | None, dict[str, dict[str, Any]], bytes]:
+    """Our store, what we share with other controllers, the records to begin with, and the key that signs our LLDP."""
+    from controller.store import Store
+
+    store, shared = (Store(state_dir), None) if cluster is None else _shared(state_dir, cluster)
+    store.claim()
+    values = store.everything()
+    lldp_key = _lldp_key(store, values)
+    if shared is None:
+        return store, None, values, lldp_key
+    values = _joined(shared, store, lldp_key)
+    return store, shared, values, bytes.fromhex(values["secrets"]["lldp"])
+
+
+def _take_part(
+    shared: SharedRecords, runtime: Any, store: Any, copies: Store, apply_policy: Any, new_core: Any, api: str
+) -> None:
+    from apps.cluster import Cluster
+    from apps.cluster_news import ClusterNews
+
+    runtime.cluster = Cluster(shared, runtime, new_core, api)
+    runtime.news = ClusterNews(runtime.cluster, runtime, store, copies, apply_policy)
+    runtime.cluster.start()
+    runtime.news.start()
+
+
+def _shared(state_dir: Path, cluster: ClusterOptions) -> tuple[Any, SharedRecords]:
+    """Our own store, whose policy is the cluster's, and what is shared."""
+    from apps.etcd import Etcd, EtcdError, tls_context
+    from apps.shared_records import ClusterStore, SharedRecords
+    from controller.cluster.records import prefix
+
+    try:
+        tls = tls_context(cluster.ca, cluster.certificate, cluster.key) if cluster.address.tls else None
+    except EtcdError as error:
+        raise StartError(str(error), status=2) from None
+    shared = SharedRecords(Etcd(cluster.address, tls), prefix(cluster.address.name), cluster.node, _version())
+    store = ClusterStore(state_dir)
+    store.shared = shared
+    return store, shared
+
+
+def _joined(shared: Any, store: Any, lldp_key: bytes) -> dict[str, dict[str, Any]]:
+    from apps.etcd import EtcdError
+    from controller.api.service import ConflictError
+    from controller.cluster.records import ClusterSchemaError
+
+    try:
+        try:
+            return shared.found(store, lldp_key.hex())
+        except ConflictError:
+            return shared.found(store, lldp_key.hex())  # another one founded it at the same moment
+    except (EtcdError, ClusterSchemaError) as error:
+        raise StartError(f"--cluster: {error}") from None
+
+
 def _say_how_to_connect(runtime: Any, listen: tuple[str, int], gate: Any) -> None:
     """Nobody came: the first thing a new user needs."""
-    if runtime.datapaths:
+    if runtime.datapaths or (runtime.cluster is not None and runtime.cluster.reached):
         return
     host, port = listen
     here = f"{'ssl' if gate.speaks_tls else 'tcp'}:{f'[{host}]' if ':' in host else host}:{port}"
@@ -222,22 +301,28 @@ def _version() -> str:
     return version("resetlb")
 
 
-def _load_policy(service: Any, store: Any, path: Path | None) -> None:
+def _load_policy(service: Any, store: Any, path: Path | None, shared: SharedRecords | None) -> None:
     """Bring the stored policy into force, or the file's if it says something it did not say last time."""
     import time
 
+    from controller.api.service import ConflictError
     from controller.policy import PolicyError
     from controller.store import StoreError, policy_at_start
 
     log = logging.getLogger("resetlb")
     try:
-        starting = policy_at_start(store, path, time.time())
+        try:
+            starting = policy_at_start(store, path, time.time())
+        except ConflictError:
+            # Another controller of the cluster came first: what it loaded counts as loaded.
+            _joined(shared, store, b"")
+            starting = policy_at_start(store, path, time.time())
         service.apply_policy(starting.policy)
     except PolicyError as error:
         raise StartError(f"{path or 'stored policy'}: {error}", status=2) from None
     except OSError as error:
         raise StartError(f"{path}: {error.strerror}", status=2) from None
-    except StoreError as error:
+    except (StoreError, ConflictError) as error:
         raise StartError(str(error)) from None
     if starting.taken_from_file:
         log.info("%s loaded: %s", path, "; ".join(map(str, starting.changes[:10])) or "nothing changed")

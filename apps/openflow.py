@@ -55,6 +55,7 @@ OFP_VERSIONS = [_ofproto.OFP_VERSION]
 LOCAL_PORT = _ofproto.OFPP_LOCAL
 
 TYPE_ERROR, TYPE_FEATURES_REPLY, TYPE_PACKET_IN, TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY = 1, 6, 10, 19, 21
+TYPE_ROLE_REPLY = 25
 _COOKIE = slice(24 - 8, 24)
 _MESSAGES_PER_TURN = 256
 _QUEUED_AT_MOST = 200_000
@@ -72,6 +73,11 @@ _ARE_YOU_THERE = OUR_XID | 0x00EC0000
 
 log = logging.getLogger("resetlb.openflow")
 
+
+def _always() -> bool:
+    return True
+
+
 Sink = Callable[[Any, int, int, bytes], None]
 """(datapath, message type, xid, message)."""
 
@@ -80,6 +86,8 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
     """A switch's connection: our messages as bytes to `sink`, a send queue that never blocks whoever decides."""
 
     sink: Sink | None = None
+    handshake: Any = None
+    """What asks the switch what it has, while it is ours (`fabric.Handshake`)."""
     lane: FastLane
     gate = Gate()
 
@@ -111,8 +119,11 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
             self.gate.refuse(self.address, f"no OpenFlow handshake within {HANDSHAKE_S:g} s", "late")
             self.close()
 
-    def send(self, buf: bytes, close_socket: bool = False) -> bool:
-        """Queue bytes. A switch that takes nothing for long is cut off rather than let grow without bound."""
+    def send(self, buf: bytes, close_socket: bool = False, permitted: Callable[[], bool] = _always) -> bool:
+        """Queue bytes. A switch that takes nothing for long is cut off rather than let grow without bound.
+
+        `permitted` is asked when it is their turn: what was decided may not be ours to say any more.
+        """
         if self.send_q is None:
             return False
         if self.send_q.qsize() > _QUEUED_AT_MOST or self._queued_bytes > _QUEUED_BYTES_AT_MOST:
@@ -120,7 +131,7 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
             self.close()
             return False
         self._queued_bytes += len(buf)
-        self.send_q.put((buf, close_socket))
+        self.send_q.put((buf, close_socket, permitted))
         return True
 
     def _close_write(self) -> None:
@@ -134,12 +145,13 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
     def _send_loop(self) -> None:
         try:
             while self.state != DEAD_DISPATCHER:
-                buf, close = self.send_q.get()
-                chunks = [buf]
+                buf, close, permitted = self.send_q.get()
+                chunks, taken = [buf] if permitted() else [], len(buf)
                 while not close and self.send_q.qsize() and len(chunks) < _MESSAGES_PER_TURN:
-                    buf, close = self.send_q.get()
-                    chunks.append(buf)
-                self._queued_bytes -= sum(map(len, chunks))
+                    buf, close, permitted = self.send_q.get()
+                    taken += len(buf)
+                    chunks += [buf] if permitted() else []
+                self._queued_bytes -= taken
                 self.socket.sendall(b"".join(chunks))
                 if close:
                     break
@@ -337,7 +349,7 @@ def framework_parser(message: bytes) -> Any:
 def _is_ours(kind: int, xid: int, message: bytes) -> bool:
     if kind == TYPE_PACKET_IN:
         return len(message) >= _COOKIE.stop and purpose_of(int.from_bytes(message[_COOKIE])) is not None
-    if kind in (TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY):
+    if kind in (TYPE_MULTIPART_REPLY, TYPE_BARRIER_REPLY, TYPE_ROLE_REPLY):
         return xid & 0xFF000000 == OUR_XID
     return kind == TYPE_ERROR and (xid == 0 or xid & 0xFF000000 == OUR_XID)
 

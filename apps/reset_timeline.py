@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from controller.core import Core
 from controller.diagnosis.attribution import Attribution
@@ -17,8 +17,8 @@ Counts = Mapping[int, Mapping[str, int]]
 class ResetTimeline:
     """Counts of resets, kept for a moment: every open dashboard asks for the same ones."""
 
-    def __init__(self, core: Core) -> None:
-        """Make one for a core."""
+    def __init__(self, core: Callable[[], Core]) -> None:
+        """Make one; `core` returns the core at work."""
         self._core = core
         self._kept: dict[tuple[int, int], tuple[float, Counts]] = {}
 
@@ -34,9 +34,9 @@ class ResetTimeline:
         return counts
 
     def _count(self, since: float, bin_s: int) -> Counts:
-        attribution = Attribution(self._core.investigation, since)
+        attribution = Attribution(self._core().investigation, since)
         counts: dict[int, dict[str, int]] = {}
-        for record in self._core.resets.newest():
+        for record in self._core().resets.newest():
             if record.time < since:
                 break
             if record.repeated:

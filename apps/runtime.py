@@ -7,8 +7,9 @@ import os
 import pickle  # nosec B403 # written, never read here
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import eventlet
 from eventlet import tpool
@@ -40,10 +41,15 @@ from controller.flows import purpose_of
 from controller.notices import TOLD, Notice
 from controller.store import Store, StoreError
 
+if TYPE_CHECKING:
+    from apps.cluster import Cluster
+    from apps.cluster_news import ClusterNews
+
 log = logging.getLogger("resetlb")
 
 SHORTEST_SLEEP_S = 0.002
 WRITE_AGAIN_S = 5.0
+LAST_WRITE_S = 1.0
 WOKEN_AT_ONCE = 20
 SUMMED_EVERY_S, SUMS_AT_ONCE = 0.1, 64
 _COUNT_XID = OUR_XID | 0x00C00000
@@ -68,7 +74,14 @@ class Runtime:
     def __init__(self, core: Core, records: Store, ring: EventRing) -> None:
         """Make a runtime. `records` is a connection to the store of its own: a thread writes on it."""
         self.core = core
+        self.cluster: Cluster | None = None
+        """Other controllers of the same fabric; None: there are none."""
+        self.news: ClusterNews | None = None
+        """What is told to them and heard of them."""
+        self.begun: Callable[[Core], None] = lambda _: None
+        """Told of a core that follows another one."""
         self.datapaths: dict[int, Any] = {}
+        """Connections of the switches that are ours."""
         self.ring = ring
         self.instruments = Instruments()
         self.couriers: list[Courier] = []
@@ -96,6 +109,18 @@ class Runtime:
         """Seconds since the epoch on a clock that never steps."""
         return self._epoch + time.monotonic()
 
+    def begin(self, core: Core) -> None:
+        """Go on with another core: what the one before knew is void. No switch is ours at this moment."""
+        self.core = core
+        self.begun(core)
+        for counting in (self._counting, self._counting_ports, self._counting_queues, self._counting_meters):
+            counting.clear()
+        _signal(self._asleep)
+
+    def forget_unwritten(self) -> None:
+        """What waits to be recorded is no longer ours to say."""
+        self._unwritten.clear()
+
     def start(self) -> None:
         """Start the timer and the writer."""
         hub.spawn(self._tick_forever)
@@ -107,8 +132,8 @@ class Runtime:
 
     # --- events in -------------------------------------------------------------------------------------------------------------
 
-    def submit(self, event: Event) -> None:
-        """Hand a fact to the core and carry out what follows. Does not yield."""
+    def submit(self, event: Event, asked: bool = False) -> None:
+        """Hand a fact to the core and carry out what follows; `asked`: an operator's. Does not yield."""
         now = self.now()
         if self._recorder is not None:
             pickle.dump((now, event), self._recorder)
@@ -116,23 +141,28 @@ class Runtime:
         decisions = self.core.handle(event, now)
         self.instruments.handled_in(type(event), time.perf_counter() - began)
         if decisions:
-            self._apply(decisions)
+            self._apply(decisions, asked)
             _signal(self._asleep)
 
     def carry_out(self, decisions: list[do.Decision]) -> None:
         """Carry out what an operator's command led to, and bring the switches up to date."""
-        self._apply(decisions)
+        self._apply(decisions, asked=True)
         self.submit(Tick())
 
     def on_message(self, datapath: Any, kind: int, xid: int, message: bytes) -> None:
         """A message of ours, as bytes."""
         dpid = datapath.id
+        if self.cluster is not None and not self.cluster.takes(datapath, xid, message):
+            return
         if kind == TYPE_PACKET_IN:
             packet_in = codec.decode_packet_in(message)
             purpose = purpose_of(packet_in[1]) if packet_in else None
             if packet_in and purpose is not None:
                 self.instruments.packet_ins[purpose] += 1
-                self.submit(PacketSeen(dpid, purpose, packet_in[2], packet_in[3], packet_in[1]))
+                seen = PacketSeen(dpid, purpose, packet_in[2], packet_in[3], packet_in[1])
+                if self.news is not None:
+                    self.news.note(seen)
+                self.submit(seen)
         elif kind == TYPE_BARRIER_REPLY:
             self.submit(BarrierReplied(dpid, xid & 0xFFFFFF))
         elif kind == TYPE_ERROR and xid in _OPTIONAL:
@@ -217,13 +247,16 @@ class Runtime:
 
     # --- decisions out ---------------------------------------------------------------------------------------------------------
 
-    def _apply(self, decisions: list[do.Decision]) -> None:
+    def _apply(self, decisions: list[do.Decision], asked: bool = False) -> None:
+        # Whoever acts on the fabric keeps the records; what is decided for nobody is nobody's.
+        recorded = asked or self.cluster is None or self.cluster.acts
         outgoing: dict[int, list[bytes]] = {}
         # Switches share entries: ten thousand rules are written once for all of them.
         written: dict[int, bytes] = {}
         for decision in decisions:
             if isinstance(decision, do.Persist):
-                self._unwritten.append((decision.namespace, decision.key, decision.value))
+                if recorded:
+                    self._unwritten.append((decision.namespace, decision.key, decision.value))
             elif isinstance(decision, do.Announce):
                 self.announce(decision)
             elif isinstance(decision, do.ReadSwitch):
@@ -238,8 +271,10 @@ class Runtime:
                 outgoing.setdefault(decision.dpid, []).append(_written(decision, written))
         for dpid, messages in outgoing.items():
             datapath = self.datapaths.get(dpid)
-            if datapath is not None:
+            if datapath is not None and self.cluster is None:
                 datapath.send(b"".join(messages))
+            elif datapath is not None and self.cluster is not None:
+                datapath.send(b"".join(messages), permitted=partial(self.cluster.lets_write, dpid))
         if self._unwritten:
             _signal(self._to_write)
 
@@ -257,7 +292,9 @@ class Runtime:
         log.info("%s", announcement.text, extra={"kind": announcement.kind, "fields": fields})
         event = self.ring.announce(announcement.kind, {"time": rfc3339(now), "text": announcement.text, **fields})
         _signal(self._announced)
-        if self.couriers and announcement.kind in TOLD:
+        # Of several controllers the one that acts tells.
+        tells = self.cluster is None or self.cluster.acts
+        if self.couriers and tells and announcement.kind in TOLD:
             incident = self.core.investigation.incidents.all.get(name) if name else None
             about = None if incident is None else incident_document(incident)
             notice = Notice(event.id, now, announcement.kind, announcement.text, fields, about)
@@ -292,6 +329,8 @@ class Runtime:
             self._to_write = eventlet.event.Event()
             batch, self._unwritten = self._unwritten, []
             try:
+                if self.cluster is not None:
+                    self.cluster.publish(batch)
                 tpool.execute(self._records.write, batch)
             except StoreError as error:
                 self.instruments.lost_writes += 1
@@ -319,6 +358,9 @@ class Runtime:
         """Write what is left; flows stay on the switches."""
         try:
             with self._records:
+                if self._unwritten and self.cluster is not None:
+                    with eventlet.Timeout(LAST_WRITE_S, StoreError("the cluster's store does not answer")):
+                        self.cluster.publish(self._unwritten)
                 if self._unwritten:
                     self._records.write(self._unwritten)
         except StoreError as error:

@@ -34,6 +34,7 @@ from controller.api.service import (
 )  # fmt: skip
 from controller.api.times import rfc3339
 from controller.causes import Cause as LikelyCause
+from controller.core import Core
 from controller.counting import OCTETS
 from controller.decisions import Announce, InstallFlow, RemoveFlow, RemoveGroup, SetGroup
 from controller.diagnosis.attribution import Attribution
@@ -45,6 +46,7 @@ from controller.policy import Firewall, Policy, diff
 from controller.quarantine import Quarantined, QuarantineError
 from controller.reconcile import Installed, reconcile
 from controller.resets import ResetRecord
+from controller.store import StoreError
 
 T = TypeVar("T")
 SAID = 5
@@ -61,9 +63,13 @@ class RunningController:
 
     def __init__(self, runtime: Runtime, version: str) -> None:
         self.runtime = runtime
-        self.core = runtime.core
         self.version = version
-        self._timeline = ResetTimeline(runtime.core)
+        self._timeline = ResetTimeline(lambda: runtime.core)
+
+    @property
+    def core(self) -> Core:
+        """The one at work: in a cluster it may be another one later."""
+        return self.runtime.core
 
     # --- policy ----------------------------------------------------------------------------------------------------------------
 
@@ -99,11 +105,13 @@ class RunningController:
         """How many switches are connected, and what is wrong."""
         connected = sum(1 for switch in self.core.topology.switches.values() if switch.connected)
         unsaved = f"state cannot be saved: {self.runtime.unsaved}" if self.runtime.unsaved else None
+        if self.runtime.cluster is not None:
+            return HealthReport(connected, self.runtime.cluster.trouble or unsaved)
         return HealthReport(connected, unsaved if connected else "no switch is connected")
 
     def ready(self) -> bool:
-        """Whether a switch is connected and reconciled."""
-        return bool(self.core.wanted)
+        """Whether a switch is connected and reconciled; in a cluster also whether it waits as another one's slave."""
+        return bool(self.core.wanted) or (self.runtime.cluster is not None and self.runtime.cluster.stands_by)
 
     def switches(self) -> Sequence[JsonObject]:
         """Every switch known; `reconciled` once it has what it shall have."""
@@ -118,6 +126,7 @@ class RunningController:
                 "table_full": self.core.full_tables.is_full(switch.dpid, self.runtime.now()),
                 "tracker_full": switch.dpid in self.core.full_trackers.since,
                 "about": self._about(switch.dpid),
+                "master": self.runtime.cluster.master(switch.dpid) if self.runtime.cluster else None,
                 "ports": [
                     {
                         "port_no": port.port_no,
@@ -167,7 +176,8 @@ class RunningController:
 
     def report_load(self, pool: str, member: str, load: float, state: LoadState) -> None:
         """Take in an agent's report."""
-        self.runtime.submit(LoadReported(pool, member, load, state))
+        self._require_cluster()
+        self.runtime.submit(LoadReported(pool, member, load, state), asked=True)
 
     def resets(self, selection: ResetSelection, limit: int, cursor: str | None) -> Page:
         """Sampled resets, newest first; the cursor is a record's serial number."""
@@ -223,12 +233,14 @@ class RunningController:
     def label_incident(self, incident_id: str, cause: Cause) -> JsonObject:
         """Note an operator's cause; the model learns from it."""
         incident = self._present(incident_id)
+        self._require_cluster()
         self.runtime.carry_out(self.core.archive.label(incident, LikelyCause(cause)))
         return document(incident)
 
     def revert_incident(self, incident_id: str) -> JsonObject:
         """Undo what was done about an incident."""
         incident = self._present(incident_id)
+        self._require_cluster()
         undone = self.core.remedies.revert(incident, self.runtime.now())
         if undone is None:
             raise ConflictError(f"nothing was done about {incident_id} that is still in force")
@@ -238,8 +250,22 @@ class RunningController:
     def _present(self, incident_id: str) -> Incident:
         incident = self.core.investigation.incidents.all.get(incident_id)
         if incident is None:
-            raise ConflictError(f"{incident_id} is of an earlier run of the controller")
+            raise ConflictError(
+                f"{incident_id} is of an earlier run of the controller, or of another one of the cluster"
+            )
         return incident
+
+    def _require_cluster(self) -> None:
+        """What an operator wants must reach whoever acts on it. Raises StoreError: it would not now."""
+        cluster = self.runtime.cluster
+        if cluster is not None and cluster.cut_off:
+            raise StoreError(f"nothing was changed: {cluster.cut_off}")
+
+    # --- other controllers -----------------------------------------------------------------------------------------------------
+
+    def cluster(self) -> JsonObject | None:
+        """The controllers of this fabric (`documents.ClusterDocument`); None: there is only this one."""
+        return None if self.runtime.cluster is None else self.runtime.cluster.document()
 
     def quarantine(self) -> Sequence[JsonObject]:
         """Quarantine entries."""
@@ -247,6 +273,7 @@ class RunningController:
 
     def add_quarantine(self, entry: QuarantineEntry) -> JsonObject:
         """Quarantine a client."""
+        self._require_cluster()
         vip = self.core.policy.vips.get(entry.vip) if entry.vip else None
         address = addresses.number(vip.address) if vip else None
         try:
@@ -262,6 +289,7 @@ class RunningController:
 
     def remove_quarantine(self, entry_id: str) -> bool:
         """End a quarantine."""
+        self._require_cluster()
         decisions = self.core.quarantine.remove(entry_id)
         self.runtime.carry_out(decisions or [])
         return decisions is not None
@@ -305,6 +333,8 @@ class RunningController:
         yield from measurements(self.core, self.runtime.now())
         yield from self.runtime.instruments.measurements()
         yield from Datapath.gate.measurements()
+        if self.runtime.cluster is not None:
+            yield from self.runtime.cluster.measurements()
         for courier in self.runtime.couriers:
             yield from courier.measurements()
 

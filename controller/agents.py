@@ -7,6 +7,7 @@ something else, changes nothing (HAProxy Configuration Manual 2.6, `agent-check`
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from controller.agent_check import LINE_CAP, NEVER_SPOKE, Agent, parse
@@ -38,6 +39,15 @@ class Agents:
     def restore(self, values: dict[str, object]) -> None:
         """What agents last said in the run before: a drained member must not come back by a restart."""
         self._kept = dict(values)
+
+    def follow(self, values: Mapping[str, object]) -> None:
+        """What agents said to another controller."""
+        members = {_name(member): member for member in self.services.pools.members.values()}
+        for name, value in values.items():
+            member = members.get(name)
+            if member is not None and isinstance(value, dict) and value.get("number") == member.number:
+                self._kept[name], member.agent = value, Agent(**value["agent"])
+                self.services.pools.touch(member.pool)
 
     def apply(self) -> Decisions:
         """The policy was applied: members get back what their agents said, and lose it with an agent that is no longer asked."""

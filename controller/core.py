@@ -16,6 +16,7 @@ from controller.activity import Activity
 from controller.agents import Agents
 from controller.anticipation import Anticipation
 from controller.bulk import Bulk
+from controller.counting import Counters, recent_of, total_of
 from controller.decisions import (
     Announce,
     Decision,
@@ -37,10 +38,12 @@ from controller.events import (
     LoadReported,
     MeterCounted,
     PacketSeen,
+    PeerCounted,
     PolicyChanged,
     PortChanged,
     PortCounted,
     QueueCounted,
+    RecordsChanged,
     ResetsSummed,
     Restored,
     SwitchConnected,
@@ -104,9 +107,11 @@ class Core:
         """Filled by whoever receives resets, faster than events can be handled; its sums come as events."""
         self.readings = Readings()
         self.counters = self.readings.counters
+        self.peers = Counters()
+        """What other controllers of the cluster count at switches of theirs."""
         self.investigation = Investigation(self.services, Ways(self.topology, self.telemetry), Model())
-        self.investigation.connection_rate = lambda vip, member: self.counters.recent("handshake", vip, member)
-        self.investigation.connection_total = lambda vip, member: self.counters.total("handshake", vip, member)
+        self.investigation.connection_rate = lambda *pair: recent_of((self.counters, self.peers), "handshake", *pair)
+        self.investigation.connection_total = lambda *pair: total_of((self.counters, self.peers), "handshake", *pair)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.agents = Agents(self.services, rng)
         self.activity = Activity(self.services, self.counters)
@@ -137,7 +142,8 @@ class Core:
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
         self._next_hold = self._next_presence = self._attentive_until = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
-            Restored: self._on_restored, PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
+            Restored: self._on_restored, RecordsChanged: self._on_records, PeerCounted: self._on_peer,
+            PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
             SwitchDisconnected: self._on_disconnected, PortChanged: self._on_port, PacketSeen: self._on_packet,
             ResetsSummed: self._on_summed,
             BarrierReplied: self.reaction.on_barrier, FlowCounted: self._on_counted,
@@ -221,9 +227,24 @@ class Core:
         self.agents.restore(values.get("agents", {}))
         self.quarantine.restore(*(values.get(name, {}) for name in ("quarantine", "offences", "serials")))
         self.firewall.rulebook.restore(values.get("rule-priorities", {}))
-        ended = self.archive.restore(values, now)
+        ended = self.archive.restore(values, now, event.others_act)
         self.discovery.restore(values.get("hosts", {}), values.get("links", {}), values.get("zones", {}), now)
         return ended
+
+    def _on_records(self, event: RecordsChanged, now: float) -> list[Decision]:
+        """What another controller of the cluster recorded, for the fabric that we act on together."""
+        values = event.values
+        self.zones.adopt(values.get("zones", {}))
+        renumbered = self.services.follow(values, now)
+        self.quarantine.follow(values)
+        self.archive.follow(values.get("incidents", {}))
+        self.agents.follow(values.get("agents", {}))
+        self.discovery.follow(values.get("hosts", {}), values.get("links", {}), values.get("zones", {}), now)
+        return self._on_policy(PolicyChanged(self.policy), now) if renumbered else []
+
+    def _on_peer(self, event: PeerCounted, now: float) -> list[Decision]:
+        self.peers.take_totals(event.peer, event.totals, now)
+        return []
 
     def _on_policy(self, event: PolicyChanged, now: float) -> list[Decision]:
         self.policy, self.in_force = event.policy, in_force(event.policy)
@@ -244,6 +265,7 @@ class Core:
         self.investigation.apply(policy)
         named = Named.by(policy)
         self.counters.keep_only(named.knows)
+        self.peers.keep_only(named.knows)
         self.tally.keep_only(named)
         self.upkeep.replan_at_once()
         hold = self._renew_hold(now) if self.holding else self._release_hold()
@@ -262,10 +284,11 @@ class Core:
         installed = installed_of(event)
         text = f"switch {event.dpid:016x} connected with {len(event.flows)} flow entries"
         decisions = [*recorded, *first, Announce("switch", text, {"dpid": f"{event.dpid:016x}", "state": "connected"})]
-        if any(purpose_of(cookie) and purpose_of(cookie) not in NOT_RECONCILED for cookie in installed.flows):
+        forwards = any(purpose_of(cookie) and purpose_of(cookie) not in NOT_RECONCILED for cookie in installed.flows)
+        if forwards and not event.settled:
             self._arriving[event.dpid] = now + DISCOVERY_GRACE_S, installed
             return decisions
-        self._after += self._pick_up(event.dpid, zone, now)
+        self._after += [] if forwards else self._pick_up(event.dpid, zone, now)
         return decisions + self._take_over(event.dpid, installed, now)
 
     def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:

@@ -6,8 +6,8 @@ last report and never go down. They lag the packets by about a second (the users
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from controller.events import FlowCounted
 
@@ -34,7 +34,7 @@ class Counters:
     """Totals since start and rates (1/s) by `FlowEntry.counts`, over all switches."""
 
     def __init__(self) -> None:
-        self._last: dict[Source, dict[int, int]] = {}
+        self._last: dict[Source, dict[Hashable, int]] = {}
         self._reported: dict[Source, float] = {}
         self._totals: dict[Counted, int] = {}
         self._rates: dict[Counted, dict[Source, _Rate]] = {}
@@ -48,7 +48,13 @@ class Counters:
         if volumes:
             self._take((event.dpid, event.table_id, OCTETS), event.octets, volumes, now)
 
-    def _take(self, source: Source, counts: Mapping[int, int], meaning: Mapping[int, Counted], now: float) -> None:
+    def take_totals(self, peer: str, totals: Mapping[Counted, int], now: float) -> None:
+        """Add what another controller has counted since it last said; what it does not say now is as it was."""
+        source = 0, 0, peer
+        known: dict[Any, int] = {**self._last.get(source, {}), **totals}
+        self._take(source, known, {name: name for name in totals}, now)
+
+    def _take(self, source: Source, counts: Mapping[Any, int], meaning: Mapping[Any, Counted], now: float) -> None:
         last, before = self._last.get(source, {}), self._reported.get(source)
         self._last[source], self._reported[source], self._now = dict(counts), now, now
         gained: dict[Counted, int] = {}
@@ -94,3 +100,15 @@ class Counters:
     def totals(self) -> dict[Counted, int]:
         """Everything counted so far."""
         return dict(self._totals)
+
+
+def recent_of(counters: Iterable[Counters], *counted: str) -> float | None:
+    """`Counters.recent` over several; None when none of them knows."""
+    known = [rate for one in counters if (rate := one.recent(*counted)) is not None]
+    return sum(known) if known else None
+
+
+def total_of(counters: Iterable[Counters], *counted: str) -> int | None:
+    """`Counters.total` over several; None when none of them knows."""
+    known = [total for one in counters if (total := one.total(*counted)) is not None]
+    return sum(known) if known else None

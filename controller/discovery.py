@@ -6,7 +6,7 @@ host is learnt at a port that leads to a switch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from controller import addresses, frames, neighbours
@@ -87,6 +87,23 @@ class Discovery:
                 self.topology.hosts[host.ip] = host
         self._changed_links()
 
+    def follow(
+        self, hosts: Mapping[str, object], links: Mapping[str, object], zones: Mapping[str, object], now: float
+    ) -> None:
+        """What another controller learnt, as `restore` has it; None: it forgot that. What we see ourselves comes in as events."""
+        known = self.topology.switches
+        for name, far in links.items():
+            dpid, _, port_no = name.partition(":")
+            if far is None:
+                self._forget_link((int(dpid, 16), int(port_no)))
+        gone = [self.topology.hosts.get(int(name, 16)) for name, place in hosts.items() if place is None]
+        self._forget_hosts(host for host in gone if host is not None)
+        new = {name: zone for name, zone in zones.items() if int(name, 16) not in known}
+        there = {name: far for name, far in links.items() if far is not None}
+        self.hosts_changed |= any(place is not None for place in hosts.values())
+        if new or there or hosts:
+            self.restore(dict(hosts), there, new, now)
+
     # --- switches and ports ----------------------------------------------------------------------------------------------------
 
     def on_connected(self, event: SwitchConnected, zone: int, now: float) -> list[Decision]:
@@ -96,6 +113,8 @@ class Discovery:
         known = set(switch.ports)
         for port in event.ports:
             self._set_port(switch, port, now)
+            if event.settled:
+                switch.up_since[port.port_no] = min(switch.up_since.get(port.port_no, now), now - SETTLE_S)
         gone = known - {port.port_no for port in event.ports}
         dropped = [decision for number in sorted(gone) for decision in self._drop_port(switch, number)]
         self._changed_links()

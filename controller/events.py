@@ -31,6 +31,8 @@ class SwitchConnected:
     flows: frozenset[tuple[int, int]] = frozenset()
     groups: frozenset[int] = frozenset()
     meters: frozenset[int] = frozenset()
+    settled: bool = False
+    """Whether it has been watched for a while, by another controller of the cluster: what is around it is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,23 @@ class Restored:
     """What the durable store held at start, by namespace and key."""
 
     values: dict[str, dict[str, object]] = field(default_factory=dict)
+    others_act: bool = False
+    """Whether other controllers are at work on the same fabric: what was open is still watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsChanged:
+    """Another controller of the cluster wrote these, by namespace and key; None: deleted."""
+
+    values: dict[str, dict[str, object | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCounted:
+    """Another controller of the cluster has counted so much by now, by name (`Counters.totals`), at switches that are its own."""
+
+    peer: str
+    totals: dict[tuple[str, ...], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,5 +223,7 @@ Event = (
     | PolicyChanged
     | LoadReported
     | Restored
+    | RecordsChanged
+    | PeerCounted
     | Tick
 )

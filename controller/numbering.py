@@ -6,6 +6,8 @@ whose name is gone is given away again only when all others are taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from controller.decisions import Persist
 
 
@@ -29,6 +31,18 @@ class Numbering:
             if isinstance(number, int) and 0 < number <= self.last and number not in self._names:
                 self._numbers[name], self._names[number] = number, name
         self._next = max(self._names, default=0) + 1
+
+    def adopt(self, values: Mapping[str, object]) -> bool:
+        """Take the numbers another controller gave; whether a name has another one than before."""
+        changed = False
+        for name, number in values.items():
+            if not isinstance(number, int) or not 0 < number <= self.last or self._numbers.get(name) == number:
+                continue
+            changed |= name in self._numbers
+            self._names.pop(self._numbers.pop(name, 0), None)
+            self._numbers.pop(self._names.get(number, ""), None)
+            self._numbers[name], self._names[number] = number, name
+        return changed
 
     def number(self, name: str) -> tuple[int, list[Persist]]:
         """The number of a name, and the record of it when it is new."""

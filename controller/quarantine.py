@@ -8,7 +8,7 @@ twice as long each time; one offence is forgiven for each quiet hour.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 
 from controller import addresses
@@ -88,6 +88,16 @@ class Quarantine:
         last = serials.get("quarantine", 0)
         self._serial = max(self._serial, last if isinstance(last, int) else 0)
         self.changed = True
+
+    def follow(self, values: Mapping[str, Mapping[str, object]]) -> None:
+        """Take what another controller recorded; None: it let the client go."""
+        entries, offences = values.get("quarantine", {}), values.get("offences", {})
+        for key in [key for key, value in entries.items() if value is None]:
+            self.changed |= self.entries.pop(key, None) is not None
+        for client in [client for client, value in offences.items() if value is None]:
+            self._offences.pop(client, None)
+        if entries or offences:
+            self.restore(dict(entries), dict(offences), dict(values.get("serials", {})))
 
     def apply(self, settings: QuarantineSettings) -> list[Decision]:
         """Take the policy's settings; who is on the allow-list now is let go."""

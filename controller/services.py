@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from controller import addresses
@@ -88,6 +88,37 @@ class Services:
         self._ejections = dict(values.get("ejections", {}))
         self._drains = dict(values.get("drains", {}))
         self._restored_weights = self._weights = dict(values.get("weights", {}))
+
+    def follow(self, values: Mapping[str, Mapping[str, object]], now: float) -> bool:
+        """Take what another controller recorded; whether a member or VIP has another number than we thought."""
+        renumbered = self._member_numbers.adopt(values.get("members", {}))
+        renumbered |= self._vip_numbers.adopt(values.get("vips", {}))
+        for name, ejection in values.get("ejections", {}).items():
+            member = self._named(name)
+            if member is not None and ejection is None and member.ejection is not None:
+                self.pools.readmit(member, now)
+        self._ejections = {name: value for name, value in values.get("ejections", {}).items() if value is not None}
+        for name, value in values.get("weights", {}).items():
+            member = self._named(name)
+            if member is not None and value is None:
+                member.share, member.slow_start_from = 1.0, None
+        self._restored_weights = {name: value for name, value in values.get("weights", {}).items() if value is not None}
+        known = {**self._weights, **values.get("weights", {})}
+        self._weights = {name: value for name, value in known.items() if value is not None}
+        for name, since in values.get("drains", {}).items():
+            member = self._named(name)
+            if member is not None and member.draining_since is not None and isinstance(since, (int, float)):
+                member.draining_since = float(since)
+        if not renumbered:
+            self._readopt_ejections()
+            self._readopt_weights()
+        if values.keys() & {"ejections", "weights", "drains"}:
+            self.pools.touch()
+        return renumbered
+
+    def _named(self, name: str) -> MemberState | None:
+        pool, _, member = name.partition("/")
+        return self.pools.members.get((pool, member))
 
     def apply(self, policy: Policy, now: float) -> list[Decision]:
         """Take a policy. Members that stay the same server keep their health, ejection and number."""

@@ -42,6 +42,40 @@ class HealthAnswer(Answer):
     reason: str | None
 
 
+class ClusterNode(Answer):
+    """A controller of the cluster: the switches connected to it, and those that it is master of."""
+
+    name: str
+    version: str
+    api: str
+    switches: list[str]
+    master_of: list[str]
+
+
+class ClusterClaim(Answer):
+    """Who is master of a switch; the switch refuses whoever has an older generation."""
+
+    node: str
+    generation: int
+
+
+class ClusterDocument(Answer):
+    """The controllers of a fabric as one of them (``node``) sees them; ``trouble``: why it is cut off, null when it is not."""
+
+    node: str
+    etcd: str
+    trouble: str | None
+    lease_s: float
+    nodes: list[ClusterNode]
+    masters: dict[str, ClusterClaim]
+
+
+class StatusAnswer(HealthAnswer):
+    """The controller and the others of its cluster."""
+
+    cluster: ClusterDocument | None
+
+
 class ReadyAnswer(Answer):
     """Whether a switch is connected and reconciled."""
 
@@ -160,12 +194,14 @@ class Switch(Answer):
     """A switch; ``refused`` counts the messages it refused since it connected, ``about`` is null while it is away.
 
     ``table_full``: it refused entries for want of room of late; ``tracker_full``: its tracker takes no new connections.
+    ``master`` is null without a cluster.
     """
 
     dpid: str
     refused: int = 0
     table_full: bool = False
     tracker_full: bool = False
+    master: str | None = None
     about: SwitchAbout | None = None
 
 

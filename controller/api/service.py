@@ -163,8 +163,11 @@ class Service(Protocol):
     def health(self) -> HealthReport:
         """Return how many switches are connected, and what is wrong."""
 
+    def cluster(self) -> JsonObject | None:
+        """Return the controllers of this fabric (``documents.ClusterDocument``), None when this one is alone."""
+
     def ready(self) -> bool:
-        """Whether a switch is connected and reconciled."""
+        """Whether a switch is connected and reconciled, or this controller stands by for another one."""
 
     def switches(self) -> Sequence[JsonObject]:
         """List switches (``documents.Switch``)."""

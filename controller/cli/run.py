@@ -1,14 +1,18 @@
 """``resetlb run``: the controller."""
 
 import re
+import socket
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from controller.cli import INVALID, CommandError
 from controller.cli.options import StateDir, default_state_dir
+
+if TYPE_CHECKING:
+    from controller.cluster.address import ClusterOptions
 
 PORT_MAX = 65_535
 
@@ -58,6 +62,28 @@ def run(
         list[str] | None,
         typer.Option(metavar="DPID", help="A switch that may connect; may be repeated. None: any may."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="RESETLB_CLUSTER",
+            show_envvar=True,
+            help="Act together with other controllers: etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…][/NAME]; etcds:// is TLS.",
+        ),
+    ] = None,
+    cluster_node: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="This controller's name in the cluster.", show_default="the host's"),
+    ] = None,
+    cluster_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Authorities that sign etcd's certificate.")
+    ] = None,
+    cluster_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Show this certificate to etcd (PEM).")
+    ] = None,
+    cluster_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key, when it is not in the same file.")
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="How much is logged.")] = LogLevel.INFO,
     log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.TEXT,
     api_tls_cert: Annotated[
@@ -106,6 +132,7 @@ def run(
         webhooks=tuple(webhook or ()),
         webhook_secret_file=webhook_secret_file,
         syslog=tuple(syslog or ()),
+        cluster=cluster_options(cluster, cluster_node, (cluster_ca, cluster_cert, cluster_key)),
     )
     raise typer.Exit(code)
 
@@ -119,6 +146,32 @@ def certificates(cert: Path | None, key: Path | None, authorities: Path | None) 
     if len(missing) < len(given):
         raise CommandError(f"{missing[0]}: missing; TLS for switches needs all of {', '.join(given)}", INVALID)
     return None
+
+
+def cluster_options(
+    url: str | None, node: str | None, files: tuple[Path | None, Path | None, Path | None]
+) -> "ClusterOptions | None":
+    """Return what is said of the cluster, None for none; raises CommandError."""
+    given = dict(zip(("--cluster-ca", "--cluster-cert", "--cluster-key"), files, strict=True))
+    named = [option for option, file in given.items() if file is not None]
+    if url is None:
+        if named or node is not None:
+            raise CommandError(f"{(named or ['--cluster-node'])[0]}: needs --cluster", INVALID)
+        return None
+    from controller.cluster.address import ClusterAddressError, ClusterOptions, parse_cluster_address
+
+    try:
+        place = parse_cluster_address(url)
+    except ClusterAddressError as error:
+        raise CommandError(f"--cluster: {error}", INVALID) from None
+    if named and not place.tls:
+        raise CommandError(f"{named[0]}: needs TLS, --cluster etcds://…", INVALID)
+    if files[2] is not None and files[1] is None:
+        raise CommandError("--cluster-key: needs --cluster-cert", INVALID)
+    name = node or socket.gethostname()
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise CommandError("--cluster-node: up to 64 letters, digits, '.', '_' or '-'", INVALID)
+    return ClusterOptions(place, name, *files)
 
 
 def dpid(text: str) -> int:

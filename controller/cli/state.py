@@ -83,6 +83,13 @@ LINK_COLUMNS = [
     Column("drops", lambda row: row.get("queue_drops"), 2),
     Column("congested", lambda row: row.get("congested"), 1),
 ]
+NODE_COLUMNS = [
+    Column("controller", lambda row: row["name"]),
+    field("version", 1),
+    Column("API", lambda row: row["api"], 2),
+    Column("switches", lambda row: len(row["switches"])),
+    Column("master of", lambda row: len(row["master_of"])),
+]
 
 
 def total(per_kind: Mapping[str, float] | None) -> float | None:
@@ -119,8 +126,10 @@ def members_of(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def status(url: Url = DEFAULT_URL, token: TokenText = None, ca: Ca = None, as_json: Json = False) -> None:
     """Show at a glance whether all is well."""
     client = Client(url, token, ca)
+    state = client.get("/v1/status")
     document = {
-        "health": client.get("/v1/health"),
+        "health": {name: value for name, value in state.items() if name != "cluster"},
+        "cluster": state["cluster"],
         "automation": client.get("/v1/automation"),
         "vips": client.items("/v1/vips", limit=100_000),
         "members": members_of(client.items("/v1/pools", limit=100_000)),
@@ -138,7 +147,11 @@ def _print_status(document: Mapping[str, Any]) -> None:
     switches = "1 switch connected" if health["switches"] == 1 else f"{health['switches']} switches connected"
     print(f"ResetLB {health['version']}: {health['status']}{reason}, {switches}")
     print(f"automation: {automation['mode']}, on {automation['enforce_percent']} % of incidents")
-    if health["switches"] == 0:
+    cluster = document["cluster"]
+    if cluster is not None:
+        print_table(cluster["nodes"], NODE_COLUMNS, "no controller has a lease")
+        print(f"(as {cluster['node']} sees it)")
+    elif health["switches"] == 0:
         print(NO_SWITCH)
     address = Column("address", lambda row: f"{row['address']}:{row['port']}")
     for rows, columns, empty in (

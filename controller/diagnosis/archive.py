@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from controller.causes import Cause
@@ -24,13 +25,13 @@ class Archive:
         self._written: dict[str, tuple[object, ...]] = {}
         self._habits_at = 0.0
 
-    def restore(self, values: dict[str, dict[str, object]], now: float) -> list[Decision]:
-        """Take back what the store held. Incidents that were open then are over: nobody watched them."""
+    def restore(self, values: dict[str, dict[str, object]], now: float, others_act: bool = False) -> list[Decision]:
+        """Take back what the store held. Incidents that were open then are over, unless others watch them: nobody did."""
         ended: list[Decision] = []
         for name, kept in values.get("incidents", {}).items():
             if isinstance(kept, dict):
                 self.earlier[name] = kept
-                if kept.get("closed") is None:
+                if kept.get("closed") is None and not others_act:
                     kept["closed"] = time_text(now)
                     ended.append(Persist("incidents", name, kept))
         self.investigation.incidents.resume_after(list(self.earlier))
@@ -44,6 +45,15 @@ class Archive:
             if isinstance(label, dict):
                 self.investigation.model.label([tuple(pair) for pair in label["features"]], Cause(label["cause"]))
         return ended
+
+    def follow(self, incidents: Mapping[str, object]) -> None:
+        """Take what another controller recorded; of our own incidents we know better."""
+        for name, kept in incidents.items():
+            if isinstance(kept, dict) and name not in self.investigation.incidents.all:
+                self.earlier[name] = kept
+            elif kept is None:
+                self.earlier.pop(name, None)
+        self.investigation.incidents.resume_after(list(incidents))
 
     def label(self, incident: Incident, cause: Cause) -> list[Decision]:
         """An operator says what it was; the model learns."""

@@ -5,7 +5,7 @@ declare -A UNIT_PACKAGES=([python3:ensurepip]=python3-venv)
 declare -A FABRIC_PACKAGES=(
   [ovs-vswitchd]=openvswitch-switch [mnexec]=mininet [ip]=iproute2 [ethtool]=ethtool [ping]=iputils-ping [nft]=nftables
   [nginx]=nginx [haproxy]=haproxy [redis-server]=redis-server [curl]=curl [wrk]=wrk [iperf3]=iperf3 [hping3]=hping3 [nmap]=nmap
-  [tcpdump]=tcpdump [ps]=procps [openssl]=openssl [traceroute]=traceroute
+  [tcpdump]=tcpdump [ps]=procps [openssl]=openssl [traceroute]=traceroute [etcd]=etcd-server [etcdctl]=etcd-client
 )
 # Ubuntu has Chromium as a snap only, which runs in no sandbox of ours: there the browser's tests are skipped.
 declare -A BROWSER_PACKAGES=([chromium]=chromium [chromedriver]=chromium-driver)

@@ -49,7 +49,8 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure of the test
 class Controller:
     """`resetlb run` with these options, and a state directory that survives its restarts."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, api: str = API) -> None:
+        self.api = api
         self._options = options
         self._state = folder / "state"
         self._log = folder / "controller.log"
@@ -101,6 +102,11 @@ class Controller:
         self._process.kill()
         self._process.wait()
 
+    def signal(self, number: int) -> None:
+        """Sends it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> int:
         """SIGTERM; its exit status."""
         assert self._process is not None
@@ -129,7 +135,7 @@ class Controller:
         body = None if document is None else json.dumps(document).encode()
         path = re.sub(r"^pools/([^/]+)", lambda match: f"pools/{self.pools.get(match[1], match[1])}", path)
         request = urllib.request.Request(
-            f"{API}/{path}", method=method, data=body, headers={"Content-Type": "application/json"}
+            f"{self.api}/{path}", method=method, data=body, headers={"Content-Type": "application/json"}
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -171,7 +177,7 @@ class Controller:
 
     def counted(self, metric: str, **labels: str) -> int:
         """What /metrics says, summed over the series with these labels; 0 when there is none."""
-        with urllib.request.urlopen(API.removesuffix("/v1") + "/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(self.api.removesuffix("/v1") + "/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         wanted = [f'{name}="{value}"' for name, value in labels.items()]
         series = [line for line in lines if line.startswith(f"{metric}{{") and all(label in line for label in wanted)]

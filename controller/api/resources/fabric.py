@@ -22,6 +22,22 @@ def get_health() -> Response:
     return jsonify({"status": status, "switches": report.switches, "version": service.version, "reason": report.reason})
 
 
+@api.get("/status", responses={200: documents.StatusAnswer})
+def get_status() -> Response:
+    """What `/health` says, and the other controllers of this fabric; `cluster` is null when this one is alone."""
+    service = context().service
+    report = service.health()
+    return jsonify(
+        {
+            "status": "ok" if report.reason is None else "degraded",
+            "switches": report.switches,
+            "version": service.version,
+            "reason": report.reason,
+            "cluster": service.cluster(),
+        }
+    )
+
+
 @api.get("/ready", responses={200: documents.ReadyAnswer, 503: documents.ReadyAnswer})
 def get_ready() -> tuple[Response, HTTPStatus]:
     """200 once a switch is connected and reconciled."""

@@ -25,7 +25,7 @@ def answers(client: Client) -> bool:
 def examine(client: Client) -> Iterator[Finding]:
     """Look at the controller through its API."""
     try:
-        health = client.get("/v1/health")
+        health = client.get("/v1/status")
         switches = client.items("/v1/switches", limit=100_000)
     except CommandError as error:
         text, _, advice = str(error).partition("\n")
@@ -35,7 +35,9 @@ def examine(client: Client) -> Iterator[Finding]:
     reason = health["reason"] or ""
     if reason.startswith("state cannot be saved"):
         yield wrong("state", reason, "make room on that disk; what waits is written then")
-    if not any(switch["connected"] for switch in switches):
+    if health["cluster"] is not None:
+        yield from _cluster(health["cluster"])
+    elif not any(switch["connected"] for switch in switches):
         yield wrong(
             "switches",
             "none is connected",
@@ -43,6 +45,29 @@ def examine(client: Client) -> Iterator[Finding]:
         )
     for switch in switches:
         yield from _switch(switch)
+
+
+def _cluster(cluster: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether somebody would take over (docs/cluster.md)."""
+    if cluster["trouble"]:
+        yield wrong("cluster", f"cannot be reached: {cluster['trouble']}", "is etcd up, and reachable from here?")
+        return
+    nodes = cluster["nodes"]
+    switches = {dpid for node in nodes for dpid in node["switches"]}
+    for node in nodes:
+        name, missing = f"controller {node['name']}", sorted(switches - set(node["switches"]))
+        if missing:
+            yield wrong(
+                name,
+                f"lacks {len(missing)} switches, as {missing[0]}",
+                "ovs-vsctl set-controller with every controller",
+            )
+        else:
+            yield good(name, f"has {len(switches)} switches, is master of {len(node['master_of'])}")
+    if len(nodes) == 1:
+        yield wrong("cluster", "there is one controller: nobody would take over", "start another one with --cluster")
+    if not switches <= cluster["masters"].keys():
+        yield unknown("cluster", "a switch has no master", "ask again in a second")
 
 
 def _version(running: str) -> Finding:
@@ -56,6 +81,9 @@ def _version(running: str) -> Finding:
 
 def _switch(switch: Mapping[str, Any]) -> Iterator[Finding]:
     name = f"switch {switch['dpid']}"
+    if not switch["connected"] and switch.get("master"):
+        yield good(name, f"is controller {switch['master']}'s")
+        return
     if not switch["connected"]:
         yield wrong(
             name, "is away; it forwards on its own", "on its machine, is_connected in: ovs-vsctl list controller"

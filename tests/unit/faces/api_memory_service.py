@@ -41,6 +41,7 @@ class MemoryService:
         self.fabric_switches: list[JsonObject] = [{"dpid": "0000000000000011"}]
         self.reset_list: list[JsonObject] = []
         self.reset_spans: dict[int, dict[str, int]] = {}
+        self.cluster_document: JsonObject | None = None
         self.hits: dict[str, int] = {}
         self.samples: list[Measurement] = []
         self.ring = EventRing("run")
@@ -62,6 +63,9 @@ class MemoryService:
 
     def health(self) -> HealthReport:
         return self.report
+
+    def cluster(self) -> JsonObject | None:
+        return self.cluster_document
 
     def ready(self) -> bool:
         return self.report.switches > 0

@@ -186,7 +186,7 @@ def test_run_hands_its_options_over(cli: Cli, monkeypatch: pytest.MonkeyPatch, t
         "policy": Path("p.yaml"), "listen": ("127.0.0.1", 6653), "api": ("::1", 8080), "state_dir": tmp_path,
         "framework": "ryu", "ryu_apps": ("mine.py", "other"), "log_level": "info", "log_format": "text",
         "ofp_certificates": (Path("c.pem"), Path("k.pem"), Path("a.pem")), "dpids": frozenset({0xAB}),
-        "api_tls": None, "api_rate": 200.0, "webhooks": (), "webhook_secret_file": None, "syslog": (),
+        "api_tls": None, "api_rate": 200.0, "webhooks": (), "webhook_secret_file": None, "syslog": (), "cluster": None,
     }  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def test_status(at: Cli, service: MemoryService) -> None:
     ):
         assert expected in out
     document = as_json(at("status", "--json"))
-    assert set(document) == {"health", "automation", "vips", "members", "incidents"}
+    assert set(document) == {"health", "cluster", "automation", "vips", "members", "incidents"}
     assert "ovs-vsctl" not in out
 
 
@@ -267,6 +267,30 @@ def test_status_without_switch_says_how_to_connect_one(at: Cli, service: MemoryS
     _, out, _ = at("status")
     assert "degraded (no switch is connected)" in out
     assert "ovs-vsctl set-controller br0 tcp:127.0.0.1:6653" in out
+
+
+def test_status_of_a_cluster_shows_every_controller(at: Cli, service: MemoryService) -> None:
+    nodes = [
+        {
+            "name": "ctl-1",
+            "version": "1.0",
+            "api": "http://x",
+            "switches": ["0" * 15 + "1"],
+            "master_of": ["0" * 15 + "1"],
+        },
+        {"name": "ctl-2", "version": "1.1", "api": "http://y", "switches": ["0" * 15 + "1"], "master_of": []},
+    ]
+    masters = {"0" * 15 + "1": {"node": "ctl-1", "generation": 7}}
+    service.cluster_document = {
+        "node": "ctl-2", "etcd": "10.0.0.1:2379", "trouble": None, "lease_s": 1.5, "nodes": nodes, "masters": masters
+    }  # fmt: skip
+    service.report = HealthReport(0)
+    code, out, _ = at("status")
+    assert code == 0
+    for expected in ("ctl-1", "ctl-2", "1.1", "as ctl-2 sees it"):
+        assert expected in out
+    assert "ovs-vsctl" not in out, "a slave has no switch, and nothing is wrong with that"
+    assert as_json(at("status", "--json"))["cluster"]["masters"] == masters
 
 
 def test_members_links_resets_incidents_top(at: Cli, service: MemoryService) -> None:
