@@ -9,6 +9,8 @@ import pytest
 from etcd_members import EtcdMembers
 from running_controller import ROOT, soon
 
+pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+
 TALK = """
 import json, sys
 from apps.main import patch_hub

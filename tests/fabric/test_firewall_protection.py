@@ -28,6 +28,8 @@ from controller.pipeline import ICMP, IPV4
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+
 ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=3)
 CLIENT, ATTACKER = "h1", "h3"

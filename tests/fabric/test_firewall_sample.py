@@ -13,6 +13,8 @@ from controller.policy import Firewall, Rule
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=2)
 SOURCE = "h1"
 DESTINATIONS = ["10.0.1.2", "10.0.2.1", "10.0.2.2", "192.0.2.7"]
