@@ -28,14 +28,9 @@ def start() -> None:
     """
     RUN_DIR.mkdir(parents=True, exist_ok=True)
     run("ovsdb-tool", "create", str(DATABASE), str(SCHEMA))
-    start_database()
+    run("ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", *_daemon("ovsdb-server"))
     run("ovs-vsctl", "--no-wait", "init")
     start_switchd()
-
-
-def start_database() -> None:
-    """Starts ovsdb-server on the existing database."""
-    run("ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", *_daemon("ovsdb-server"))
 
 
 def start_switchd() -> None:
@@ -49,16 +44,7 @@ def kill_switchd() -> None:
     Raises:
         FileNotFoundError: it is not running.
     """
-    _kill("ovs-vswitchd")
-
-
-def kill_database() -> None:
-    """Ends ovsdb-server likewise; the switch process goes on without it. Raises FileNotFoundError."""
-    _kill("ovsdb-server")
-
-
-def _kill(name: str) -> None:
-    pidfile = RUN_DIR / f"{name}.pid"
+    pidfile = RUN_DIR / "ovs-vswitchd.pid"
     pid = int(pidfile.read_text())
     os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
