@@ -29,6 +29,8 @@ SLOW_LOOKS = 2
 EVIDENT = 2.0
 """So many times as many more as chance explains need no second look."""
 FEWEST_MORE = 4
+STILL = 0.25
+"""A step down needs so much of what chance explains at that very look."""
 DEADBAND = 0.2
 """A share that is wrong by less than this part is left alone."""
 STEP_DOWN, STEP_UP_PER_S = 0.7, 1.07
@@ -170,9 +172,20 @@ class Anticipation:
             wanted, why = 1.0, "it keeps up with its peers"
         if abs(wanted - member.ease) <= DEADBAND * member.ease and LEAST_EASE < wanted < 1.0:
             return []
+        if wanted < member.ease and not self._shows_now(member, others, now):
+            return []
         highest = member.ease * STEP_UP_PER_S ** min(self._elapsed_s, LONGEST_STEP_S)
         bounded = max(wanted, member.ease * STEP_DOWN) if wanted < member.ease else min(wanted, highest)
         return self._move(member, round(min(1.0, bounded), 3), why)
+
+    def _shows_now(self, member: MemberState, others: Iterable[MemberState], now: float) -> bool:
+        """Whether this look by itself says that it is slow: a member that stood still for a moment loses one step, not all of them."""
+        peers = self._stays(others, member)
+        if not peers or self._more_than_chance(member, peers) >= STILL:
+            return True
+        known, seen_ms = self._known[member.number], self.activity.handshakes.median_ms(member.number, now)
+        late = seen_ms is not None and known.usual_ms is not None and seen_ms > LATENCY_RATIO * known.usual_ms
+        return late or (member.load is not None and member.load >= HIGH_LOAD)
 
     def _move(self, member: MemberState, ease: float, why: str) -> list[Decision]:
         if ease == member.ease:

@@ -53,14 +53,18 @@ class Pool:
             for _ in range(round(elapsed_s / STEP_S)):
                 self._serve(offered_per_s, STEP_S)
             self.now += elapsed_s
-            self.summed_at = self.now
-            for member, count in zip(self.members, self.open, strict=True):
-                member.connections_active = round(count)
-            said = self.core.anticipation.on_tick(self.now, acting=True)
-            self.said += [one for one in said if isinstance(one, Announce)]
-            shares.append(tuple(member.ease for member in self.members))
-            self.moments.append(self.now)
+            shares.append(self.look())
         return shares
+
+    def look(self) -> tuple[float, ...]:
+        """The shares after a look at what is open."""
+        self.summed_at = self.now
+        for member, count in zip(self.members, self.open, strict=True):
+            member.connections_active = round(count)
+        said = self.core.anticipation.on_tick(self.now, acting=True)
+        self.said += [one for one in said if isinstance(one, Announce)]
+        self.moments.append(self.now)
+        return tuple(member.ease for member in self.members)
 
     def _serve(self, offered_per_s: float, elapsed_s: float) -> None:
         weights = [member.ease for member in self.members]
@@ -89,6 +93,15 @@ def test_one_that_is_slowed_to_a_third_gets_what_it_can_serve_and_the_shares_set
     last = [share[0] for share in shares[-30:]]
     moved = sum(abs(after - before) for before, after in itertools.pairwise(last))
     assert moved < 0.05 * 2.3, "of all new connections: less than 5 % over the last minute"
+
+
+def test_who_stood_still_for_a_moment_loses_a_step_or_two_and_gets_them_back() -> None:
+    pool = Pool(0.02, 0.02, 0.02)
+    pool.run(60)
+    pool.open[0] += 30
+    pool.now += CLOSELY_S
+    shares = [pool.look()[0], *(share[0] for share in pool.run(60))]
+    assert min(shares) >= STEP_DOWN**2 - 1e-3 and shares[-1] == 1.0
 
 
 def test_no_step_is_more_than_allowed_and_all_comes_back() -> None:
