@@ -58,7 +58,8 @@ def test_a_redispatched_connection_carries_data_both_ways(bed: Bed) -> None:
     bed.servers["h2"].behave(body_bytes=2_000_000)
     bed.servers["h6"].behave(body_bytes=2_000_000)
     bed.stop_server("h4")
-    connections = bed.ask(CLIENT, 30, rate=100)
+    # Not all at once: sixty megabytes are a matter of the machine's speed.
+    connections = bed.ask(CLIENT, 30, rate=15)
     assert outcomes(connections) == {"ok": 30}
     refusals = bed.controller.resets(member="h4")
     assert refusals, "the dead member was met at least once"

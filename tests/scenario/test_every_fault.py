@@ -1,4 +1,4 @@
-"""Every fault of the lab once: it happens, it is nearly always named for what it is, and nobody else suffers for it."""
+"""Faults of every cause: each happens, nearly all are named for what they are, and nobody else suffers for them."""
 
 import subprocess
 import tempfile
@@ -14,6 +14,15 @@ from topologies.lab.scenario import Scenario
 
 pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
 
+PLAYED = {
+    name: SCENARIOS[name]
+    for name in (
+        "quiet", "port-closed", "process-killed", "abort-on-accept", "accept-queue-reset", "slow-server", "redis-maxclients",
+        "link-saturated", "member-rejects-some", "firewall-rejects", "garbage", "syn-scan", "blind-resets", "browser-aborts",
+        "checker-resets", "two-members",
+    )
+}  # fmt: skip
+"""`resetlb lab report` plays all of them, on several seeds."""
 SEED = 7
 AT_ONCE = 2
 NAMED_RIGHTLY = 0.85
@@ -26,12 +35,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict
     whole = tmp_path_factory.mktemp("proc")
     subprocess.run(["mount", "-t", "proc", "proc", whole], check=True)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        played = play_all([Run(name, SEED) for name in SCENARIOS], Path(folder), jobs=AT_ONCE, tell=print)
+        played = play_all([Run(name, SEED) for name in PLAYED], Path(folder), jobs=AT_ONCE, tell=print)
         yield {result["scenario"]: result for result in played}
     subprocess.run(["umount", whole], check=True)
 
 
-@pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS.values() if any(fault.signature for fault in scenario.faults)],
+@pytest.mark.parametrize("scenario", [scenario for scenario in PLAYED.values() if any(fault.signature for fault in scenario.faults)],
                          ids=lambda scenario: scenario.name)  # fmt: skip
 def test_it_happens(scenario: Scenario, results: dict[str, dict[str, Any]]) -> None:
     told = results[scenario.name]

@@ -10,7 +10,8 @@ import pytest
 from controller import reconcile
 from controller.balance import VIP_GROUP
 from controller.flows import FlowEntry
-from topologies.simulation.command import FIGURES, write
+from topologies.figures import put
+from topologies.simulation.command import FIGURES
 from topologies.simulation.fat_tree import fat_tree
 from topologies.simulation.scenario import MEMBER_PORT, Run, Size
 
@@ -112,5 +113,5 @@ def test_the_command_prints_figures_and_writes_them_where_they_belong(tmp_path: 
     with pytest.raises(ValueError, match="no place"):
         page = tmp_path / "page.md"
         page.write_text("nothing")
-        write([], page)
+        put(page, "scripts/simulate --write", "figures")
     assert "scripts/simulate --write" in FIGURES.read_text()
