@@ -26,8 +26,8 @@ LISTEN = "127.0.0.1", 6653
 HELLO, FEATURES = message(0), message(6, struct.pack("!QIBB2xII", 0xBAD, 0, 254, 0, 0x4F, 0))
 FLOWS_XID = OUR_XID | 0x00F00000
 BIG = 0xFFFF
-RETRANSMITTED_MS = 1000.0
-"""A SYN that got lost is sent again after 1 s (RFC 6298 §2.1). Half of it, as usual, is too near: the controller goes first here."""
+SLOWEST_MS = 2500.0
+"""The controller goes first here, before the switch: a SYN may have to be sent twice, after 1 s, but not three times (RFC 6298 §2.1)."""
 
 
 def header(version: int, kind: int, length: int) -> bytes:
@@ -103,7 +103,7 @@ def nobody_else_notices(bed: Bed) -> Iterator[None]:
         bed.ask(CLIENT, 10)
         connections = clients.finish()
     assert outcomes(connections) == {"ok": len(connections)}
-    assert slowest_connect_ms(connections) < RETRANSMITTED_MS
+    assert slowest_connect_ms(connections) < SLOWEST_MS
     (dpid,) = bed.dpids
     said = bed.controller.announced("switch", since=moment)
     assert [line for line in said if line["dpid"] == dpid] == []
