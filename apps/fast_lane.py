@@ -82,11 +82,9 @@ class FastLane:
     def _look_closely(self, dpid: int, message: bytes) -> bool:
         reading = _read(message)
         kind = self._bulk.kind_of(dpid, reading) if reading else None
-        return (
-            self._leave_out()
-            if kind is None or reading is None
-            else self._bulk.add(kind, reading.src, reading.src_port)
-        )
+        if reading is None or kind is None:
+            return self._leave_out()
+        return self._bulk.add(kind, reading.src, reading.src_port)
 
     def _leave_out(self) -> bool:
         self._bulk.left_out += 1

@@ -242,7 +242,10 @@ class Runtime:
                 some = sums[start : start + SUMS_AT_ONCE]
                 for added in some:
                     self.instruments.packet_ins[added.purpose] += added.connections + added.repeated
-                self.submit(ResetsSummed(tuple(some)))
+                try:
+                    self.submit(ResetsSummed(tuple(some)))
+                except Exception:
+                    log.exception("the core failed on resets that were added up")
                 hub.sleep(0)
 
     # --- decisions out ---------------------------------------------------------------------------------------------------------

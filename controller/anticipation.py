@@ -137,6 +137,9 @@ class Anticipation:
         peers = self._stays(others, member)
         if known.stay_s is not None and peers and self._says_something(member, peers):
             wanted = min(1.0, median(peers) / known.stay_s)
+            if self._more_than_chance(member, peers) < STILL:
+                # What is remembered of a moment keeps its share where it is; only what shows now lowers it.
+                wanted = max(wanted, member.ease)
             why = f"connections stay {known.stay_s * 1000:.0f} ms, at its peers {median(peers) * 1000:.0f} ms"
         seen_ms, usual_ms = self.activity.handshakes.median_ms(member.number, now), known.usual_ms
         if seen_ms is not None and usual_ms is not None and seen_ms > usual_ms + LATENCY_MS:
@@ -172,20 +175,9 @@ class Anticipation:
             wanted, why = 1.0, "it keeps up with its peers"
         if abs(wanted - member.ease) <= DEADBAND * member.ease and LEAST_EASE < wanted < 1.0:
             return []
-        if wanted < member.ease and not self._shows_now(member, others, now):
-            return []
         highest = member.ease * STEP_UP_PER_S ** min(self._elapsed_s, LONGEST_STEP_S)
         bounded = max(wanted, member.ease * STEP_DOWN) if wanted < member.ease else min(wanted, highest)
         return self._move(member, round(min(1.0, bounded), 3), why)
-
-    def _shows_now(self, member: MemberState, others: Iterable[MemberState], now: float) -> bool:
-        """Whether this look by itself says that it is slow: a member that stood still for a moment loses one step, not all of them."""
-        peers = self._stays(others, member)
-        if not peers or self._more_than_chance(member, peers) >= STILL:
-            return True
-        known, seen_ms = self._known[member.number], self.activity.handshakes.median_ms(member.number, now)
-        late = seen_ms is not None and known.usual_ms is not None and seen_ms > LATENCY_RATIO * known.usual_ms
-        return late or (member.load is not None and member.load >= HIGH_LOAD)
 
     def _move(self, member: MemberState, ease: float, why: str) -> list[Decision]:
         if ease == member.ease:

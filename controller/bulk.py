@@ -1,6 +1,6 @@
 """Resets that come faster than they can be looked at one by one: those that say the same are added up.
 
-Looking at one reset costs some fifty microseconds, adding it to its like two. So a budget is looked at one by one; of the rest, whatever
+Looking at one reset costs some fifty microseconds, adding it to its like three. So a budget is looked at one by one; of the rest, whatever
 may speak against a member is looked at too, a few of each kind (the reaction must not wait), and everything else is counted by what it
 says. Sums lose no connection; only of who the clients were no more than the last ones are kept.
 """
@@ -45,19 +45,25 @@ class Reading(NamedTuple):
 class Kind:
     """Resets that say the same, since they were last collected."""
 
-    __slots__ = ("clients", "connections", "dst", "dst_port", "first", "prompt", "repeated", "source")
+    __slots__ = ("clients", "connections", "dst", "dst_port", "first", "prompt", "prompts", "repeated", "source")
 
     def __init__(self, source: tuple[int, int], first: Reading) -> None:
         """`source` is (dpid, in_port) where false ones were caught, (0, 0) for all others; `first` is one of them."""
         self.source, self.first = source, first
         self.dst, self.dst_port = first.dst, first.dst_port
+        self.prompts = PROMPT if _may_decide(first) else 0
         self.begin()
 
     def begin(self) -> None:
         """Nothing is added up yet."""
         self.connections = self.repeated = 0
         self.clients: deque[int] = deque(maxlen=CLIENTS_KEPT)
-        self.prompt = PROMPT if _may_decide(self.first) else 0
+        self.prompt = self.prompts
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether one came since it began."""
+        return self.connections > 0 or self.repeated > 0 or self.prompt < self.prompts
 
     def sum(self) -> ResetSum:
         """What was added up."""
@@ -121,8 +127,9 @@ class Bulk:
 
     def collect(self) -> list[ResetSum]:
         """What was added up since the last time."""
-        sums = [kind.sum() for kind in self._kinds.values() if kind.connections or kind.repeated]
-        for kind in self._kinds.values():
+        touched = [kind for kind in self._kinds.values() if kind.is_touched]
+        sums = [kind.sum() for kind in touched if kind.connections or kind.repeated]
+        for kind in touched:
             kind.begin()
         if len(self._kinds) >= MAX_KINDS:
             self._kinds.clear()

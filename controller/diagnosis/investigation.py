@@ -79,7 +79,8 @@ class Investigation:
             self.evidence.add(record, now)
             return
         self._touched_clients.add(record.connection.src)
-        guilty = Subject(SubjectType.CLIENT, addresses.text(record.connection.src)) in self.incidents.open
+        # Most of the time nothing is open, and no address has to be written out.
+        guilty = bool(self.incidents.open) and self.client_subject(record.connection.src) in self.incidents.open
         self.evidence.add(record, now, against_member=not guilty)
         if record.member and not guilty:
             self._touched_members.add(record.member)

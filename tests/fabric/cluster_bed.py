@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,7 @@ class Node(Controller):
         return {claim["node"] for claim in self.cluster()["masters"].values()}
 
 
-class Controllers:
+class Controllers(ABC):
     """Three controllers, their etcd, and what an operator's hands would do to them."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,9 +69,9 @@ class Controllers:
         self.nodes = {name: Node(name, folder / name, self.etcd.ports, names) for name in NODES}
 
     @property
+    @abstractmethod
     def switches(self) -> dict[str, str]:
         """Dpids by the bridges' names."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Ends the controllers and etcd."""
