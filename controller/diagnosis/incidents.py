@@ -71,7 +71,8 @@ class Incident:
     id: str
     subject: Subject
     opened: float
-    last_reset: float
+    last_seen: float
+    """When a reset, or a link's loss, last spoke for it."""
     diagnosis: Diagnosis
     first_reset: float = 0.0
     closed: float | None = None

@@ -15,6 +15,7 @@ from controller.diagnosis.blame import Blame
 from controller.diagnosis.evidence import Evidence, RuleEvidence
 from controller.diagnosis.features import Feature, client_features, port_features, rule_features, subject_feature
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
+from controller.diagnosis.lossy_links import loss_features, lossy_links
 from controller.diagnosis.model import Diagnosis, Model
 from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of, pattern_of_sum
 from controller.diagnosis.ways import Ways
@@ -146,7 +147,7 @@ class Investigation:
         if self._waiting:
             return now + NEXT_LOOK_S
         touched = self._touched_clients or self._touched_members or self._touched_ports or self._touched_rules
-        if touched or self.incidents.open:
+        if touched or self.incidents.open or self.ways.telemetry.congested():
             return self._last_run + INTERVAL_S
         return now + 60.0
 
@@ -168,12 +169,13 @@ class Investigation:
         for rule in self._touched_rules:
             decisions += self._look_at_rule(rule, elapsed, now)
         self._touched_rules.clear()
+        decisions += self._look_at_links(now)
         for touched in (self._touched_ports, self._touched_clients, self._touched_members):
             touched.clear()
         for incident in [*self.incidents.open.values()]:
-            if now - incident.last_reset > QUIET_S:
+            if now - incident.last_seen > QUIET_S:
                 decisions.append(self._close(incident, now))
-            elif 0 < now - incident.last_reset < REVIEWED_S and incident.subject.type is SubjectType.MEMBER:
+            elif 0 < now - incident.last_seen < REVIEWED_S and incident.subject.type is SubjectType.MEMBER:
                 decisions += self._review(incident, now)
         return decisions
 
@@ -250,6 +252,18 @@ class Investigation:
         if not unusual and subject not in self.incidents.open and evidence.tally.burst < FEWEST:
             return self._remember(subject, now)
         return self._report(subject, rule_features(rule, evidence, now), count, now)
+
+    def _look_at_links(self, now: float) -> list[Decision]:
+        decisions: list[Decision] = []
+        for state in lossy_links(self.topology, self.ways.telemetry, now):
+            subject = Subject(SubjectType.LINK, self.ways.name_of(state.near))
+            incident = self.incidents.open.get(subject)
+            if incident is None:
+                decisions += self._report(subject, loss_features(state), 0, now)
+            else:
+                # What resets said of it says more than that it still loses packets.
+                incident.last_seen = now
+        return decisions
 
     def _look_at_client(self, address: int, now: float) -> list[Decision]:
         client = self.evidence.client(address)
@@ -331,7 +345,7 @@ class Investigation:
         changed = incident.update(diagnosis, now)
         incident.resets += count
         if goes_on:
-            incident.last_reset = now
+            incident.last_seen = now
         return [announcement(incident, "opened" if incident.opened == now else "updated")] if changed else []
 
     def _diagnose(self, subject: Subject, features: list[Feature]) -> Diagnosis:

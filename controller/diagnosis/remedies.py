@@ -88,7 +88,16 @@ class Remedies:
         settled = now - incident.causes[-1][0] >= SETTLE_S or incident.resets >= 4 * FEWEST
         sure = incident.label is not None or incident.diagnosis.confidence >= CONFIDENT
         mine = int(incident.id[1:]) * 37 % 100 < self.enforce_percent
-        return sure and settled and mine and incident.resets >= FEWEST and not incident.reverted
+        return sure and settled and mine and self._is_felt(incident) and not incident.reverted
+
+    def _is_felt(self, incident: Incident) -> bool:
+        """Whether enough users are reset to act at once. While nobody is, shares of paths follow a full link in steps (`paths.py`).
+
+        A host's only link has no share, and to say that there is no other way moves nobody.
+        """
+        subject = incident.subject
+        only_way = subject.type is SubjectType.LINK and endpoint_of(subject.id) not in self.paths.topology.links
+        return incident.resets >= FEWEST or only_way
 
     def _act(self, incident: Incident, now: float) -> list[Decision]:
         subject, cause = incident.subject, incident.cause
@@ -141,7 +150,7 @@ class Remedies:
             return []
         others = [other for other in self.services.pools.of(member.pool) if other is not member and other.accepts_new]
         last = max((taken.time for taken in incident.actions if taken.action == "cut-weight"), default=0.0)
-        if not others or now - last < CUT_AGAIN_S or now - incident.last_reset > 1.0:
+        if not others or now - last < CUT_AGAIN_S or now - incident.last_seen > 1.0:
             return []
         if self.mode is AutomationMode.DRY_RUN:
             return self._once(incident, "cut-weight", now, lambda *_: [])

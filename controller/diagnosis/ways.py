@@ -38,13 +38,15 @@ class Ways:
         """
         measured = False
         blamed: dict[str, float] = {}
+        drops: dict[str, float] = {}
         everybody = sum(share for _, share in clients)
         edges: dict[int, float] = {}
         for host, share in ((member, everybody), *clients):
             state = self.telemetry.port(host.endpoint, now)
             measured |= state.utilisation is not None
             if state.congested:
-                blamed[place_name(host.endpoint)] = share
+                name = place_name(host.endpoint)
+                blamed[name], drops[name] = share, state.drops_per_s or 0.0
         for client, share in clients:
             edges[client.dpid] = edges.get(client.dpid, 0.0) + share
         for edge, share in edges.items():
@@ -53,8 +55,9 @@ class Ways:
                 measured |= state.utilisation is not None
                 if state.congested:
                     name = self.name_of(near)
-                    blamed[name] = blamed.get(name, 0.0) + share
-        worst = max(blamed, key=blamed.__getitem__, default=None)
+                    blamed[name], drops[name] = blamed.get(name, 0.0) + share, state.drops_per_s or 0.0
+        # Of two that all have on their way, what the first lets through arrives at the second in bursts.
+        worst = max(blamed, key=lambda name: (blamed[name], drops[name]), default=None)
         if worst is not None and blamed[worst] >= EXPLAINS * everybody:
             return True, worst
         return (False if measured else None), None

@@ -157,7 +157,7 @@ def test_frozen_automation_sleeps_too_while_a_weight_is_cut() -> None:
     incident.update(diagnosis, world.now)
     world.core.investigation.incidents.add(incident)
     for _ in range(4):
-        incident.last_reset = world.now
+        incident.last_seen = world.now
         world.run(0.5)
     assert member.share < 1.0
     share = member.share

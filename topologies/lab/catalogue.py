@@ -60,7 +60,7 @@ _SCENARIOS = (
     Scenario(
         "process-killed",
         "a member's process is killed while connections are open",
-        (Fault(KillServer(), _CLOSED, _REFUSED),),
+        (Fault(KillServer(), _CLOSED, (*_REFUSED, *_BY_MEMBER)),),
         parameters={"pause_s": Between(0.2, 0.8)},
         load=_TWO_REQUESTS,
     ),
