@@ -101,7 +101,7 @@ class Etcd:
         self._address = address
         self._tls = tls
         self._turn = 0
-        self._token = ""
+        self._token: str | None = None
         self._watching: http.client.HTTPConnection | None = None
 
     @property
@@ -134,7 +134,7 @@ class Etcd:
             return self._answer(path, body, timeout_s)
 
     def _log_in(self, timeout_s: float) -> None:
-        self._token = ""
+        self._token: str | None = None
         who = {"name": self._address.user, "password": self._address.password}
         self._token = str(self._answer("auth/authenticate", who, timeout_s)["token"])
 
@@ -180,7 +180,7 @@ class Etcd:
 
     def _next_endpoint(self) -> None:
         self._turn = (self._turn + 1) % len(self._address.endpoints)
-        self._token = ""
+        self._token: str | None = None
         self.stop_watching()
 
     # --- keys ------------------------------------------------------------------------------------------------------------------
