@@ -288,8 +288,10 @@ class Core:
         if forwards and not event.settled:
             self._arriving[event.dpid] = now + DISCOVERY_GRACE_S, installed
             return decisions
-        self._after += [] if forwards else self._pick_up(event.dpid, zone, now)
-        return decisions + self._take_over(event.dpid, installed, now)
+        # First of all: a segment that came in before these entries, and after those that forward, would reach its receiver untranslated,
+        # and be answered by a reset.
+        picking_up = [] if forwards else self._pick_up(event.dpid, zone, now)
+        return decisions + picking_up + self._take_over(event.dpid, installed, now)
 
     def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:
         self.upkeep.take_over(dpid, installed)

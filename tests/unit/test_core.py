@@ -232,5 +232,18 @@ def test_a_switch_is_told_only_what_it_lacks() -> None:
     assert changes[0].entry.cookie == lost[1] and changes[1].cookie == 0x1234
 
 
+def test_an_empty_switch_translates_open_connections_before_it_forwards() -> None:
+    """What it forwards untranslated is answered by a reset."""
+    world, _, _ = stage("single")
+    (dpid,) = world.fabric.switches
+    core = world.come_back_as()
+    ports = tuple(Port(number, f"p{number}", number, up=True) for number in world.fabric.switches[dpid].ports)
+    decisions = core.handle(SwitchConnected(dpid, ports), world.now)
+    entries = [each.entry for each in decisions if isinstance(each, InstallFlow)]
+    picking_up = [place for place, entry in enumerate(entries) if entry.priority in (76, 78) and entry.hard_timeout_s]
+    others = [place for place, entry in enumerate(entries) if place not in picking_up]
+    assert picking_up and others and max(picking_up) < min(others)
+
+
 def is_hold(decision: InstallFlow | RemoveFlow) -> bool:
     return isinstance(decision, InstallFlow) and decision.entry.table_id == Table.HOLD and decision.entry.priority == 10
