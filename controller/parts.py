@@ -71,6 +71,18 @@ class Planned:
     def __init__(self, parts: dict[Slot, Wanted] | None = None) -> None:
         self.parts = parts or {}
 
+    def move(self, moving: dict[Slot, Wanted]) -> None:
+        """These parts are other ones from now on.
+
+        What counted before keeps its meaning until the switch is planned anew. To drop the dictionaries of dozens of switches would take
+        longer than everything else about a reaction.
+        """
+        known: dict[int, Counted] | None = self.__dict__.get("meaning")
+        if known is not None:
+            for part in moving.values():
+                known.update(part.meaning)
+        self.parts.update(moving)
+
     def together(self) -> Wanted:
         """Everything the switch shall have."""
         return Wanted.together(self.parts.values())

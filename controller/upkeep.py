@@ -88,11 +88,10 @@ class Upkeep:
         """What members' shares have become, on switches that nothing else changed for."""
         decisions: list[SwitchDecision] = []
         for dpid in dpids:
-            parts, moving = self.wanted[dpid].parts, plan.moving(dpid, moved.services)
-            before = {slot: parts[slot] for slot in moving if slot in parts}
-            parts.update(moving)
-            self.wanted[dpid] = Planned(parts)
-            decisions += reconcile_parts(dpid, self.installed[dpid], before, parts, moving)
+            planned, moving = self.wanted[dpid], plan.moving(dpid, moved.services)
+            before = {slot: planned.parts[slot] for slot in moving if slot in planned.parts}
+            planned.move(moving)
+            decisions += reconcile_parts(dpid, self.installed[dpid], before, planned.parts, moving)
         return decisions
 
     def reconcile(self, dpid: int, parts: dict[Slot, Wanted]) -> list[SwitchDecision]:
