@@ -28,9 +28,14 @@ def start() -> None:
     """
     RUN_DIR.mkdir(parents=True, exist_ok=True)
     run("ovsdb-tool", "create", str(DATABASE), str(SCHEMA))
-    run("ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", *_daemon("ovsdb-server"))
+    start_database()
     run("ovs-vsctl", "--no-wait", "init")
     start_switchd()
+
+
+def start_database() -> None:
+    """Starts ovsdb-server on the existing database."""
+    run("ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", *_daemon("ovsdb-server"))
 
 
 def start_switchd() -> None:
@@ -44,7 +49,16 @@ def kill_switchd() -> None:
     Raises:
         FileNotFoundError: it is not running.
     """
-    pidfile = RUN_DIR / "ovs-vswitchd.pid"
+    _kill("ovs-vswitchd")
+
+
+def kill_database() -> None:
+    """Ends ovsdb-server likewise; the switch process goes on without it. Raises FileNotFoundError."""
+    _kill("ovsdb-server")
+
+
+def _kill(name: str) -> None:
+    pidfile = RUN_DIR / f"{name}.pid"
     pid = int(pidfile.read_text())
     os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):

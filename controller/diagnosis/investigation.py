@@ -1,4 +1,4 @@
-"""Resets in, incidents out: who is the subject, why, and when it is over. What is done about it is `remedies.py`.
+"""Resets in, incidents out: who is to be looked into, and when it is over. It is written down by `casebook.py`, acted on by `remedies.py`.
 
 Runs a few times a second over the subjects that were touched, so its cost follows what happens, not what there is.
 """
@@ -9,14 +9,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from controller import addresses
-from controller.decisions import Announce, Decision
+from controller.decisions import Decision
 from controller.diagnosis.anomaly import CLUMPS, Detector
 from controller.diagnosis.blame import Blame
+from controller.diagnosis.casebook import Casebook, announcement
 from controller.diagnosis.evidence import Evidence, RuleEvidence
-from controller.diagnosis.features import Feature, client_features, port_features, rule_features, subject_feature
-from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject, SubjectType
+from controller.diagnosis.features import client_features, port_features, rule_features
+from controller.diagnosis.incidents import QUIET_S, Incident, Subject, SubjectType
 from controller.diagnosis.lossy_links import loss_features, lossy_links
-from controller.diagnosis.model import Diagnosis, Model
+from controller.diagnosis.model import Model
 from controller.diagnosis.patterns import FORGED, HARMLESS, Pattern, pattern_of, pattern_of_sum
 from controller.diagnosis.ways import Ways
 from controller.events import ResetSum
@@ -40,7 +41,7 @@ COMES_LATER = frozenset({"load", "limit", "latency", "link"})
 
 
 class Investigation:
-    """Owns evidence, habits and incidents."""
+    """Owns evidence and habits; incidents are in `cases`."""
 
     def __init__(self, services: Services, ways: Ways, model: Model) -> None:
         self.services = services
@@ -49,7 +50,8 @@ class Investigation:
         self.model = model
         self.evidence = Evidence()
         self.blame = Blame(services, ways, self.evidence)
-        self.incidents = Incidents()
+        self.cases = Casebook(model)
+        self.incidents = self.cases.incidents
         self.detectors: dict[tuple[str, Pattern], Detector] = {}
         self._touched_members: set[int] = set()
         self._touched_clients: set[int] = set()
@@ -59,7 +61,6 @@ class Investigation:
         self._last_run = self._counted_at = self._elapsed = 0.0
         self._waiting: deque[int] = deque()
         """Members that have still to be looked at in this run."""
-        self._first: dict[Subject, float] = {}
 
     def apply(self, policy: Policy) -> None:
         """Forget what the policy no longer names."""
@@ -174,7 +175,7 @@ class Investigation:
             touched.clear()
         for incident in [*self.incidents.open.values()]:
             if now - incident.last_seen > QUIET_S:
-                decisions.append(self._close(incident, now))
+                decisions.append(self.cases.close(incident, now))
             elif 0 < now - incident.last_seen < REVIEWED_S and incident.subject.type is SubjectType.MEMBER:
                 decisions += self._review(incident, now)
         return decisions
@@ -228,8 +229,8 @@ class Investigation:
         # a stack's own late word: only many at once are somebody who guesses.
         proved = port.injected >= FEWEST and Pattern.INJECTED in fresh
         if subject not in self.incidents.open and not proved and Pattern.OUT_OF_WINDOW not in unusual:
-            return self._remember(subject, now)
-        return self._report(subject, port_features(port, now), count, now)
+            return self.cases.remember(subject, now)
+        return self.cases.report(subject, port_features(port, now), count, now)
 
     def subject_at(self, endpoint: Endpoint) -> Subject:
         """Whose what enters at a port is: the only host there, else the port itself."""
@@ -250,8 +251,8 @@ class Investigation:
         subject = Subject(SubjectType.POLICY, rule)
         unusual = self._anomalous(f"rule {rule}", Pattern.REFUSED, count, elapsed, now, elapsed)
         if not unusual and subject not in self.incidents.open and evidence.tally.burst < FEWEST:
-            return self._remember(subject, now)
-        return self._report(subject, rule_features(rule, evidence, now), count, now)
+            return self.cases.remember(subject, now)
+        return self.cases.report(subject, rule_features(rule, evidence, now), count, now)
 
     def _look_at_links(self, now: float) -> list[Decision]:
         decisions: list[Decision] = []
@@ -259,7 +260,7 @@ class Investigation:
             subject = Subject(SubjectType.LINK, self.ways.name_of(state.near))
             incident = self.incidents.open.get(subject)
             if incident is None:
-                decisions += self._report(subject, loss_features(state), 0, now)
+                decisions += self.cases.report(subject, loss_features(state), 0, now)
             else:
                 # What resets said of it says more than that it still loses packets.
                 incident.last_seen = now
@@ -271,9 +272,9 @@ class Investigation:
         count = sum(number for pattern, number in fresh.items() if pattern not in HARMLESS)
         subject = Subject(SubjectType.CLIENT, addresses.text(address))
         if subject in self.incidents.open and count:
-            return self._report(subject, client_features(client, self.evidence, None, now), count, now)
+            return self.cases.report(subject, client_features(client, self.evidence, None, now), count, now)
         if client.targets.count(now) >= SCAN_TARGETS and count and _scans(client.tally.dominant(now)):
-            return self._report(subject, client_features(client, self.evidence, None, now), count, now)
+            return self.cases.report(subject, client_features(client, self.evidence, None, now), count, now)
         return []
 
     def _look_at_member(self, number: int, elapsed: float, now: float) -> list[Decision]:
@@ -296,13 +297,13 @@ class Investigation:
             return []
         own = Subject(SubjectType.MEMBER, name)
         if not unusual and own not in self.incidents.open and not self.blame.held_up(state, now):
-            return self._remember(own, now)
+            return self.cases.remember(own, now)
         subject, features = self.blame.suspect(state, now)
         if subject is None and own not in self.incidents.open:
-            return self._remember(own, now)
+            return self.cases.remember(own, now)
         # What clients do all the time keeps no incident open.
         goes_on = bool(unusual) or any(pattern not in CLUMPS for pattern in fresh)
-        decisions = self._report(subject or own, features, count, now, goes_on)
+        decisions = self.cases.report(subject or own, features, count, now, goes_on)
         if subject is not None and subject != own:
             explained = self.incidents.open.get(subject)
             if explained is not None:
@@ -318,67 +319,13 @@ class Investigation:
         if incident is None or member is None or member.ejection is not None:
             return []
         incident.note(now, "exonerate", own.id, f"{guilty.type.value} {guilty.id} explains it")
-        return [self._close(incident, now)]
-
-    # --- incidents -------------------------------------------------------------------------------------------------------------
-
-    def _remember(self, subject: Subject, now: float) -> list[Decision]:
-        """Not an incident yet: but if it becomes one, it began here."""
-        before = self._first.pop(subject, now)
-        self._first[subject] = before if now - before < QUIET_S else now
-        if len(self._first) > 4096:
-            self._first.pop(next(iter(self._first)))
-        return []
-
-    def _report(
-        self, subject: Subject, features: list[Feature], count: int, now: float, goes_on: bool = True
-    ) -> list[Decision]:
-        if not features:
-            return []
-        diagnosis = self._diagnose(subject, features)
-        incident = self.incidents.open.get(subject)
-        if incident is None:
-            incident = Incident(
-                self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)
-            )
-            self.incidents.add(incident)
-        changed = incident.update(diagnosis, now)
-        incident.resets += count
-        if goes_on:
-            incident.last_seen = now
-        return [announcement(incident, "opened" if incident.opened == now else "updated")] if changed else []
-
-    def _diagnose(self, subject: Subject, features: list[Feature]) -> Diagnosis:
-        return self.model.diagnose([*features, subject_feature(subject.type.value)])
-
-    def _close(self, incident: Incident, now: float) -> Decision:
-        self.incidents.close(incident, now)
-        return announcement(incident, "closed")
+        return [self.cases.close(incident, now)]
 
     def on_ejected(self, member: MemberState, now: float) -> Incident:
         """An ejection always has an incident, however few resets it took."""
         subject = Subject(SubjectType.MEMBER, f"{member.pool}/{member.policy.name}")
         incident = self.incidents.open.get(subject)
-        if incident is None:
-            diagnosis = self._diagnose(subject, self.blame.features(member, now))
-            incident = Incident(
-                self.incidents.next_id(), subject, now, now, diagnosis, first_reset=self._first.pop(subject, now)
-            )
-            incident.update(diagnosis, now)
-            self.incidents.add(incident)
-        return incident
-
-
-def announcement(incident: Incident, what: str) -> Announce:
-    """One line about an incident."""
-    subject, cause = incident.subject, incident.cause
-    fields: dict[str, object] = {
-        "id": incident.id, "state": what, "subject": subject.id, "subject_type": subject.type.value, "cause": cause.value,
-        "confidence": round(incident.diagnosis.confidence, 3),
-    }  # fmt: skip
-    why = "; ".join(spoken.feature.text for spoken in incident.diagnosis.evidence[:2])
-    text = f"incident {incident.id} {what}: {subject.type.value} {subject.id}, {cause.value} ({incident.diagnosis.confidence:.0%}): {why}"
-    return Announce("incident", text, fields)
+        return self.cases.begin(subject, self.blame.features(member, now), now) if incident is None else incident
 
 
 def _scans(pattern: Pattern | None) -> bool:

@@ -1,4 +1,4 @@
-"""A tenant who wants others harmed: its competitor out, its victim put away, links that are not there. It harms nobody but itself.
+"""A tenant who wants others harmed: its competitor out, its victim put away, links cut, tables full. It harms nobody but itself.
 
 Resets in false names: test_forged_resets.py; scans: test_firewall_scans.py; a hostile switch: test_hostile_switch.py.
 """
@@ -21,7 +21,9 @@ from bed import (
 )
 from running_controller import soon
 
+from controller.discovery import LEARN_BURST
 from controller.frames import ARP_REPLY, ARP_REQUEST, BROADCAST, Arp, Tcp, arp, lldp, mss, tcp, vip_mac
+from controller.inspection import MAX_VERDICTS
 from controller.pipeline import SYN
 from controller.probe_frames import Probe, ProbeKind, write_probe
 from topologies.leaf_spine import LeafSpineTopo
@@ -32,12 +34,21 @@ ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=2, leaves=2, hosts=3)
 CLIENT, ATTACKER, VICTIM = "h1", "h2", "h3"
 MEMBERS = ("h4", "h5")
+ADDRESSES_PER_PORT = 256
 
 
 @pytest.fixture(scope="module", autouse=True)
 def served(bed: Bed) -> None:
     bed.serve(*MEMBERS)
-    bed.apply(one_vip(pool(bed, *MEMBERS)))
+    judged = {
+        "id": "judged",
+        "dst_ports": ["1000-60000"],
+        "protocol": "tcp",
+        "action": "drop",
+        "inspect": "first-packet",
+    }
+    policy = one_vip(pool(bed, *MEMBERS), affinity_timeout_s=30)
+    bed.apply({**policy, "firewall": {"rules": [{**judged, "dst": bed.fabric.address(VICTIM)}]}})
 
 
 @pytest.fixture(autouse=True)
@@ -139,3 +150,50 @@ def test_invented_links_and_probes_are_not_believed(bed: Bed) -> None:
     links = bed.controller.get("links")["items"]
     assert [(link["src"], link["dst"]) for link in links] == before
     assert all((link["loss_pct"] or 0.0) < 50.0 for link in links)
+
+
+def test_our_own_lldp_sent_back_makes_no_link(bed: Bed) -> None:
+    """What it hears at its own port, word for word."""
+    interface = bed.fabric.host(ATTACKER).defaultIntf().name
+    with bed.frames(ATTACKER) as port:
+        for state in ("down", "up"):
+            bed.fabric.run(ATTACKER, "ip", "link", "set", interface, state)
+
+        def beacons() -> list[bytes]:
+            return [frame for way, frame in port.look() if way == "in" and frame[12:14] == b"\x88\xcc"]
+
+        soon("it hears one", beacons, 10)
+        port.send(*beacons() * 20)
+        time.sleep(1.0)
+
+
+def test_a_port_that_goes_up_and_down_costs_the_others_nothing(bed: Bed) -> None:
+    interface = bed.fabric.host(ATTACKER).defaultIntf().name
+    for _ in range(25):
+        bed.fabric.run(ATTACKER, "ip", "link", "set", interface, "down")
+        bed.fabric.run(ATTACKER, "ip", "link", "set", interface, "up")
+    soon("it is known again", lambda: outcomes(bed.ask(ATTACKER, 1, timeout_s=1.0)) == {"ok": 1}, 15)
+
+
+def test_no_table_is_filled_by_one_port(bed: Bed) -> None:
+    """Addresses that it invents, each asking for the VIP, which remembers its clients; and ports that a rule has judged one by one."""
+    before, hosts = len(bed.fabric.dump_flows("leaf1")), len(bed.controller.get("hosts?limit=1000")["items"])
+    victim, mac = packed(bed.fabric.address(VICTIM)), own_mac(bed)
+    to_vip, to_victim = vip_mac(packed(VIP)), mac_number(bed.fabric.mac(VICTIM))
+    own = packed(bed.fabric.address(ATTACKER))
+    with bed.frames(ATTACKER) as port:
+        for at in range(0, 4000, 100):
+            invented = [packed("10.0.128.0") + number for number in range(at, at + 100)]
+            port.send(
+                *(tcp(Tcp(src, 5000, packed(VIP), VIP_PORT, SYN, 1, options=mss(src)), to_vip, mac) for src in invented)
+            )
+            ports = range(1000 + at, 1100 + at)
+            port.send(
+                *(tcp(Tcp(own, 6000, victim, number, SYN, 1, options=mss(own)), to_victim, mac) for number in ports)
+            )
+            time.sleep(0.05)
+    learnt = len(bed.controller.get("hosts?limit=1000")["items"]) - hosts
+    assert 0 < learnt <= ADDRESSES_PER_PORT
+    assert learnt <= LEARN_BURST + 8 * 10, "and not all at once"
+    entries = len(bed.fabric.dump_flows("leaf1")) - before
+    assert entries <= 8 * learnt + MAX_VERDICTS, entries

@@ -166,4 +166,4 @@ def test_a_cut_under_load_loses_packets_for_milliseconds(bed: Bed) -> None:
     assert outcomes(connections) == {"ok": len(connections)}
     assert outcomes(keeping) == {"ok": 20}
     slow = [one for one in connections if one["connect_ms"] > NO_RETRANSMISSION_MS]
-    assert len(slow) <= 3, f"SYNs that were on the wire: {len(slow)} of {len(connections)}"
+    assert len(slow) <= 10, f"SYNs lost within the same 100 ms, at 100 a second: {len(slow)} of {len(connections)}"
