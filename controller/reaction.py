@@ -14,6 +14,7 @@ from controller.diagnosis.investigation import Investigation
 from controller.events import BarrierReplied, PacketSeen
 from controller.flows import Connection, Purpose
 from controller.health import Outcome, ProbeResult
+from controller.member_records import ejection_record
 from controller.pipeline import INV, MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
 from controller.policy import AutomationMode, Policy
 from controller.pools import MemberState
@@ -222,7 +223,7 @@ class Reaction:
         self.services.pools.eject(member, reason, confirmed, now)
         self.suspicions.clear(member.key)
         self.ejected.append((member, reason))
-        decisions: Decisions = [self.services.ejection_record(member)]
+        decisions: Decisions = [ejection_record(member)]
         edges = [dpid for dpid in self.topology.edges() if self.topology.switches[dpid].connected]
         decisions += self._forget_affinity(edges, member)
         self._ask_when_in_force(name, edges, now if began is None else began)
@@ -267,7 +268,7 @@ class Reaction:
         """Let a member back in, slowly."""
         name = f"{member.pool}/{member.policy.name}"
         self.services.pools.readmit(member, now)
-        return [self.services.ejection_record(member), Announce("readmit", f"{name} is back, slowly", {"member": name})]
+        return [ejection_record(member), Announce("readmit", f"{name} is back, slowly", {"member": name})]
 
     # --- time ------------------------------------------------------------------------------------------------------------------
 

@@ -9,15 +9,16 @@ from typing import NamedTuple
 from controller import addresses
 from controller.addresses import is_ipv6
 from controller.balance import Choice, Service
-from controller.decisions import Announce, Decision, Persist
+from controller.decisions import Announce, Decision
 from controller.flows import Connection
 from controller.health import MemberKey, Target
+from controller.member_records import MemberRecords
 from controller.mirror import Pinned
 from controller.neighbours import CONTROLLER_IPV6
 from controller.numbering import Numbering
 from controller.pipeline import FIN_SEEN, MEMBER_MASK, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, mark
-from controller.policy import AdminState, Policy, Vip
-from controller.pools import SLOW_START_STEPS, SMALLEST_SHARE, Ejection, Health, MemberState, Pools
+from controller.policy import Policy, Vip
+from controller.pools import SLOW_START_STEPS, Health, MemberState, Pools
 from controller.topology import Topology
 from controller.tracking import PickUp
 
@@ -59,12 +60,8 @@ class Services:
         self._member_numbers = members
         self._vip_numbers = vips
         self._by_number: dict[int, MemberState] = {}
-        self._ejections: dict[str, object] = {}
-        self._drains: dict[str, object] = {}
+        self._records = MemberRecords(self.pools)
         self._cut: set[MemberKey] = set()
-        self._restored_weights: dict[str, object] = {}
-        self._weights: dict[str, object] = {}
-        """What the store holds of members that have less than their weight."""
         self._shown: dict[int, Service] = {}
         self._shown_cut: list[int] = []
         self._shown_version = -1
@@ -85,40 +82,18 @@ class Services:
         """Numbers and ejections of the last run; ejections take effect when the policy names their members."""
         self._member_numbers.restore(values.get("members", {}))
         self._vip_numbers.restore(values.get("vips", {}))
-        self._ejections = dict(values.get("ejections", {}))
-        self._drains = dict(values.get("drains", {}))
-        self._restored_weights = self._weights = dict(values.get("weights", {}))
+        self._records.restore(values)
 
     def follow(self, values: Mapping[str, Mapping[str, object]], now: float) -> bool:
         """Take what another controller recorded; whether a member or VIP has another number than we thought."""
         renumbered = self._member_numbers.adopt(values.get("members", {}))
         renumbered |= self._vip_numbers.adopt(values.get("vips", {}))
-        for name, ejection in values.get("ejections", {}).items():
-            member = self._named(name)
-            if member is not None and ejection is None and member.ejection is not None:
-                self.pools.readmit(member, now)
-        self._ejections = {name: value for name, value in values.get("ejections", {}).items() if value is not None}
-        for name, value in values.get("weights", {}).items():
-            member = self._named(name)
-            if member is not None and value is None:
-                member.share, member.slow_start_from = 1.0, None
-        self._restored_weights = {name: value for name, value in values.get("weights", {}).items() if value is not None}
-        known = {**self._weights, **values.get("weights", {})}
-        self._weights = {name: value for name, value in known.items() if value is not None}
-        for name, since in values.get("drains", {}).items():
-            member = self._named(name)
-            if member is not None and member.draining_since is not None and isinstance(since, (int, float)):
-                member.draining_since = float(since)
+        self._records.follow(values, now)
         if not renumbered:
-            self._readopt_ejections()
-            self._readopt_weights()
+            self._records.readopt()
         if values.keys() & {"ejections", "weights", "drains"}:
             self.pools.touch()
         return renumbered
-
-    def _named(self, name: str) -> MemberState | None:
-        pool, _, member = name.partition("/")
-        return self.pools.members.get((pool, member))
 
     def apply(self, policy: Policy, now: float) -> list[Decision]:
         """Take a policy. Members that stay the same server keep their health, ejection and number."""
@@ -143,9 +118,8 @@ class Services:
         recorded += self._vip_numbers.release_all_but({self._vip_key(name) for name in self.vips})
         self.pools.apply(policy, numbers, located)
         self._by_number = {member.number: member for member in self.pools.members.values()}
-        self._readopt_ejections()
-        self._readopt_weights()
-        recorded += self._note_drains(now)
+        self._records.readopt()
+        recorded += self._records.note_drains(now)
         address = policy.probe_address
         self._probe_address = None if address is None else addresses.number(address)
         self._follow_policy()
@@ -162,61 +136,6 @@ class Services:
     def _vip_key(self, name: str) -> str:
         return f"{name}@{self.vips[name].address}:{self.vips[name].port}"
 
-    def _readopt_ejections(self) -> None:
-        for name, value in self._ejections.items():
-            pool, _, member_name = name.partition("/")
-            member = self.pools.members.get((pool, member_name))
-            if member is not None and isinstance(value, dict) and value.get("number") == member.number:
-                since, until = float(value["since"]), float(value["until"])
-                member.ejection = Ejection(
-                    since, str(value["reason"]), bool(value["confirmed"]), until, int(value["count"])
-                )
-                member.ejections = member.ejection.count
-                member.health = Health.DOWN
-        self._ejections = {}
-
-    def _readopt_weights(self) -> None:
-        for name, value in self._restored_weights.items():
-            pool, _, member_name = name.partition("/")
-            member = self.pools.members.get((pool, member_name))
-            if member is not None and isinstance(value, dict) and value.get("number") == member.number:
-                began = value["slow_start_from"]
-                member.share = min(1.0, max(SMALLEST_SHARE, float(value["share"])))
-                member.slow_start_from = None if began is None else float(began)
-                if member.ejection is None:
-                    member.health = Health.DEGRADED
-        self._restored_weights = {}
-
-    def _note_weights(self) -> list[Decision]:
-        """Cut weights and slow starts, so that a restart gives nobody more than it had."""
-        held: dict[str, object] = {
-            f"{member.pool}/{member.policy.name}": {
-                "number": member.number,
-                "share": member.share,
-                "slow_start_from": member.slow_start_from,
-            }
-            for member in self.pools.members.values()
-            if member.share < 1.0 or member.slow_start_from is not None
-        }
-        changed = [name for name in {**self._weights, **held} if self._weights.get(name) != held.get(name)]
-        self._weights = held
-        return [Persist("weights", name, held.get(name)) for name in changed]
-
-    def _note_drains(self, now: float) -> list[Decision]:
-        """When each drain began, so that it ends in time whoever restarts in between."""
-        recorded: list[Decision] = []
-        for member in self.pools.members.values():
-            name, since = f"{member.pool}/{member.policy.name}", member.draining_since
-            if member.policy.admin_state is not AdminState.DRAINING:
-                member.draining_since = None
-            elif since is None:
-                known = self._drains.get(name)
-                member.draining_since = float(known) if isinstance(known, (int, float)) else now
-            if member.draining_since != since:
-                recorded.append(Persist("drains", name, member.draining_since))
-        self._drains = {}
-        return recorded
-
     def on_tick(self, now: float) -> list[Decision]:
         """Slow starts that are over; records of weights that changed."""
         for member in self.pools.in_time():
@@ -224,7 +143,7 @@ class Services:
             if member.slow_start_from is not None and member.slow_start_step(now, slow_start_s) >= SLOW_START_STEPS:
                 member.slow_start_from = None
                 member.health = Health.UP
-        return self._note_weights() + self._note_cuts(now)
+        return self._records.note_weights() + self._note_cuts(now)
 
     def _note_cuts(self, now: float) -> list[Decision]:
         """Members whose open connections are being ended from now on, or no longer."""
@@ -250,15 +169,6 @@ class Services:
         """Whether the pool's limits let it go, and whoever is left is somewhere: a member nobody has seen serves nobody."""
         others = (other for other in self.pools.of(member.pool) if other is not member and other.accepts_new)
         return self.pools.may_eject(member) and any(other.address in self.topology.hosts for other in others)
-
-    def ejection_record(self, member: MemberState) -> Persist:
-        """The durable form of a member's ejection, or its deletion."""
-        ejection = member.ejection
-        value = None
-        if ejection is not None:
-            value = {"number": member.number, "since": ejection.since, "until": ejection.until, "reason": ejection.reason,
-                     "confirmed": ejection.confirmed, "count": ejection.count}  # fmt: skip
-        return Persist("ejections", f"{member.pool}/{member.policy.name}", value)
 
     # --- what is asked of it ---------------------------------------------------------------------------------------------------
 
@@ -441,6 +351,8 @@ class Services:
         """What this would be with another policy; nothing here changes."""
         other = copy.copy(self)
         other.pools = copy.deepcopy(self.pools)
+        other._records = copy.copy(self._records)
+        other._records.pools = other.pools
         other._member_numbers, other._vip_numbers = (
             copy.deepcopy(self._member_numbers),
             copy.deepcopy(self._vip_numbers),

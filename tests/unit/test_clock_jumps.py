@@ -12,6 +12,7 @@ from static_fabric import core_that_knows
 from controller.core import Core
 from controller.decisions import Persist
 from controller.events import PolicyChanged, Restored
+from controller.member_records import ejection_record
 from controller.quarantine import Quarantine
 from controller.recorded_times import not_ahead
 
@@ -44,7 +45,7 @@ def recorded(core: Core, now: float) -> dict[str, dict[str, object]]:
     """What the store holds of an ejection at this time."""
     member = core.services.pools.members["web", "web-1"]
     core.services.pools.eject(member, "a test", confirmed=False, now=now)
-    record = core.services.ejection_record(member)
+    record = ejection_record(member)
     return {"ejections": {record.key: record.value}, "members": dict(core.services._member_numbers._numbers)}
 
 

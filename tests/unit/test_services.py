@@ -11,6 +11,7 @@ from controller.core import Core
 from controller.decisions import Announce, Persist
 from controller.events import LoadReported, PacketSeen, PolicyChanged, Restored, Tick
 from controller.flows import Purpose
+from controller.member_records import ejection_record
 from controller.pipeline import KNOWN, REDISPATCH, VIP_SHIFT
 from controller.policy import AdminState, Policy
 from topologies.model.packet import Packet
@@ -63,14 +64,14 @@ def test_an_ejection_outlives_the_controller() -> None:
     core = core_with(policy_of(MEMBERS))
     member = core.services.pools.members["web", "web-1"]
     core.services.pools.eject(member, "a test", confirmed=True, now=0.0)
-    record = core.services.ejection_record(member)
+    record = ejection_record(member)
     later = Core(lldp_key=b"key", rng=random.Random(0))
     values = {"ejections": {record.key: record.value}, "members": dict(core.services._member_numbers._numbers)}
     later.handle(Restored(values), 5.0)
     later.handle(PolicyChanged(policy_of(MEMBERS)), 5.0)
     assert later.services.pools.members["web", "web-1"].ejection == member.ejection
     core.services.pools.readmit(member, 9.0)
-    assert core.services.ejection_record(member) == Persist("ejections", "web/web-1", None)
+    assert ejection_record(member) == Persist("ejections", "web/web-1", None)
 
 
 def test_a_slow_start_goes_on_where_it_was_in_the_next_run() -> None:
