@@ -27,8 +27,8 @@ from controller.api.service import JsonObject, Measurement
 from controller.cluster import records
 from controller.cluster.mastership import Claim, Mastership
 from controller.core import Core
-from controller.discovery import SETTLE_S
 from controller.events import PolicyChanged, Restored, SwitchDisconnected
+from controller.topology import SETTLE_S
 
 log = logging.getLogger("resetlb.cluster")
 

@@ -29,7 +29,7 @@ from controller.diagnosis.investigation import Investigation
 from controller.diagnosis.model import Model
 from controller.diagnosis.remedies import Remedies
 from controller.diagnosis.ways import Ways
-from controller.discovery import SETTLE_S, Discovery
+from controller.discovery import Discovery
 from controller.elephants import Elephants
 from controller.events import (
     BarrierReplied,
@@ -76,7 +76,7 @@ from controller.services import Services
 from controller.subnets import Subnets
 from controller.tally import Named, Tally
 from controller.telemetry import Telemetry
-from controller.topology import Host, Topology
+from controller.topology import SETTLE_S, Host, Topology
 from controller.upkeep import Upkeep, installed_of
 from controller.virtual_firewall import VirtualFirewall
 from controller.zoning import PRESENCE_RENEWAL_S, Zoning
@@ -175,12 +175,12 @@ class Core:
     def handle(self, event: Event, now: float) -> list[Decision]:
         """What follows from a fact. The same events at the same times give the same decisions."""
         decisions = self._handlers[type(event)](event, now)
-        if self.discovery.topology_changed or self.discovery.hosts_changed:
+        if self.discovery.topology_changed or self.discovery.hosts.changed:
             self.upkeep.fabric_changed()
             self._links_changed |= self.discovery.topology_changed
-            if self.discovery.hosts_changed:
+            if self.discovery.hosts.changed:
                 self.router.hosts_changed(now)
-            self.discovery.topology_changed = self.discovery.hosts_changed = False
+            self.discovery.topology_changed = self.discovery.hosts.changed = False
         for record in self.reaction.recorded:
             self.activity.on_reset(record)
         self.reaction.recorded.clear()
@@ -260,7 +260,7 @@ class Core:
         recorded += self.agents.apply()
         self.activity.keep_only({member.number for member in self.services.pools.members.values()})
         subnets = Subnets.of(policy.subnets)
-        self.discovery.reserve(self.services.reserved, subnets)
+        self.discovery.hosts.reserve(self.services.reserved, subnets)
         self.router.apply(subnets)
         self.investigation.apply(policy)
         named = Named.by(policy)
@@ -376,7 +376,7 @@ class Core:
         return self.discovery.on_lldp(event.dpid, event.fields.get("in_port", 0), event.frame, now)
 
     def _on_neighbour(self, event: PacketSeen, now: float) -> list[Decision]:
-        return self.discovery.on_neighbour(event.dpid, event.fields.get("in_port", 0), event.frame, now)
+        return self.discovery.hosts.on_neighbour(event.dpid, event.fields.get("in_port", 0), event.frame, now)
 
     def _on_error(self, event: PacketSeen, _: float) -> list[Decision]:
         vip, member = self.services.pinned_to(event.fields.get("ct_mark", 0))
@@ -400,8 +400,8 @@ class Core:
             return []
         in_port = event.fields.get("in_port", 0)
         host = Host(way[0], int.from_bytes(frame[6:12]), event.dpid, in_port)
-        learnt = self.discovery.learn(host, now)
-        if self.discovery.hosts_changed:
+        learnt = self.discovery.hosts.learn(host, now)
+        if self.discovery.hosts.changed:
             self._after.append(SendPacket(event.dpid, frame, (Output(TO_TABLE),), in_port))
         return learnt
 
@@ -480,7 +480,7 @@ class Core:
 
     def _find_members(self, now: float) -> list[Decision]:
         """Members nobody has heard of are asked for."""
-        return self.discovery.ask(
+        return self.discovery.hosts.ask(
             [address for address in self.services.addresses() if address not in self.topology.hosts], now
         )
 
@@ -567,8 +567,8 @@ class Core:
         barriers = self.reaction.barriers()
         if self.upkeep.pending:
             return barriers
-        after = self._after + self.discovery.answers + barriers
-        self._after, self.discovery.answers = [], []
+        after = self._after + self.discovery.hosts.answers + barriers
+        self._after, self.discovery.hosts.answers = [], []
         return after
 
 

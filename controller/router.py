@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from controller import frames, icmp
 from controller.decisions import Decision, SendPacket
-from controller.discovery import QUESTION_INTERVAL_S, Discovery
+from controller.discovery import Discovery
 from controller.events import PacketSeen
 from controller.flows import TO_TABLE, Output
+from controller.host_learning import QUESTION_INTERVAL_S
 from controller.pipeline import FIN, RST, SYN, TCP, UDP
 from controller.segments import read_segment
 from controller.subnets import Subnets
@@ -96,7 +97,7 @@ class Router:
         known = address in self.topology.hosts
         due = now + (IN_FORCE_S if known else QUESTION_INTERVAL_S)
         self._unresolved[address] = _Question(sender.ip, due, waiting=[event])
-        return [] if known else self.discovery.ask([address], now)
+        return [] if known else self.discovery.hosts.ask([address], now)
 
     def _sender(self, event: PacketSeen) -> Host | None:
         """Who sent a packet, if it entered where he lives."""
@@ -140,7 +141,7 @@ class Router:
             errors = (self._tell(icmp.HOST_UNREACHABLE, event, icmp.as_sent(event.frame)) for event in question.waiting)
             return [decision for error in errors for decision in error]
         question.asked, question.due = question.asked + 1, now + QUESTION_INTERVAL_S
-        return self.discovery.ask([address], now)
+        return self.discovery.hosts.ask([address], now)
 
     def next_deadline(self, now: float) -> float:
         """When an address is asked for again, or given up."""

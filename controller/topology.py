@@ -12,9 +12,11 @@ from controller.events import Port
 from controller.graph import Graph
 from controller.hosts import Endpoint, Host, Hosts
 
-__all__ = ["MAX_HOSTS_PER_PORT", "Endpoint", "Host", "Switch", "Topology"]
+__all__ = ["MAX_HOSTS_PER_PORT", "SETTLE_S", "Endpoint", "Host", "Switch", "Topology"]
 
 MAX_HOSTS_PER_PORT = 256
+SETTLE_S = 0.6
+"""A port is neither a host's nor the fabric's for so long after it came up: LLDP needs time to cross it."""
 
 
 @dataclass(slots=True)

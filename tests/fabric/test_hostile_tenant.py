@@ -21,8 +21,8 @@ from bed import (
 )
 from running_controller import soon
 
-from controller.discovery import LEARN_BURST
 from controller.frames import ARP_REPLY, ARP_REQUEST, BROADCAST, Arp, Tcp, arp, lldp, mss, tcp, vip_mac
+from controller.host_learning import LEARN_BURST
 from controller.inspection import MAX_VERDICTS
 from controller.pipeline import SYN
 from controller.probe_frames import Probe, ProbeKind, write_probe

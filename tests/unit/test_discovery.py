@@ -7,21 +7,20 @@ import pytest
 from controller import frames
 from controller.beacons import INTERVAL_S, LINK_TIMEOUT_S
 from controller.decisions import Announce, Persist, SendPacket
-from controller.discovery import (
+from controller.discovery import Discovery
+from controller.events import Port, PortChanged, SwitchConnected
+from controller.flows import TO_TABLE, Output
+from controller.frames import ARP_REPLY, ARP_REQUEST, Arp, arp
+from controller.host_learning import (
     LEARN_BURST,
     LEARN_PER_S,
     MAKE_ROOM_INTERVAL_S,
     MAX_QUESTIONS,
     MOVE_ANSWER_S,
     QUESTION_INTERVAL_S,
-    SETTLE_S,
-    Discovery,
 )
-from controller.events import Port, PortChanged, SwitchConnected
-from controller.flows import TO_TABLE, Output
-from controller.frames import ARP_REPLY, ARP_REQUEST, Arp, arp
 from controller.subnets import Subnets
-from controller.topology import MAX_HOSTS_PER_PORT, Host, Topology
+from controller.topology import MAX_HOSTS_PER_PORT, SETTLE_S, Host, Topology
 
 KEY = b"key"
 LEFT, RIGHT = 1, 2
@@ -52,7 +51,7 @@ def link(discovery: Discovery, now: float = SETTLED) -> None:
 
 def says(discovery: Discovery, host: Host, target: int, now: float, op: int = ARP_REQUEST) -> list:
     message = Arp(op, host.mac, host.ip, 0, target)
-    return discovery.on_neighbour(host.dpid, host.port_no, arp(message, frames.BROADCAST), now)
+    return discovery.hosts.on_neighbour(host.dpid, host.port_no, arp(message, frames.BROADCAST), now)
 
 
 def sent_to(decisions: list, dpid: int) -> list[SendPacket]:
@@ -112,40 +111,40 @@ def test_a_port_that_goes_down_takes_its_link_out_of_use_at_once(discovery: Disc
 def test_hosts_are_learnt_at_ports_that_had_time_to_show_a_switch(discovery: Discovery) -> None:
     discovery.on_port(PortChanged(LEFT, port(3)), SETTLED)
     fresh = Host(ALICE.ip, ALICE.mac, LEFT, 3)
-    assert discovery.learn(fresh, SETTLED + SETTLE_S - 0.01) == []
-    assert discovery.learn(fresh, SETTLED + SETTLE_S) != []
+    assert discovery.hosts.learn(fresh, SETTLED + SETTLE_S - 0.01) == []
+    assert discovery.hosts.learn(fresh, SETTLED + SETTLE_S) != []
     link(discovery)
-    assert discovery.learn(Host(BOB.ip, BOB.mac, RIGHT, 2), SETTLED) == [], "behind that port is a switch"
+    assert discovery.hosts.learn(Host(BOB.ip, BOB.mac, RIGHT, 2), SETTLED) == [], "behind that port is a switch"
 
 
 def test_a_host_behind_a_port_that_turns_out_to_lead_to_a_switch_is_forgotten(discovery: Discovery) -> None:
-    discovery.learn(Host(BOB.ip, BOB.mac, RIGHT, 2), SETTLED)
+    discovery.hosts.learn(Host(BOB.ip, BOB.mac, RIGHT, 2), SETTLED)
     link(discovery)
     assert discovery.topology.hosts == {}
 
 
 @pytest.mark.parametrize("ip", [0, 0x7F000001, 0xE0000001, 0xFFFFFFFF])
 def test_what_is_no_hosts_address_is_not_learnt(discovery: Discovery, ip: int) -> None:
-    assert discovery.learn(Host(ip, ALICE.mac, LEFT, 1), SETTLED) == []
+    assert discovery.hosts.learn(Host(ip, ALICE.mac, LEFT, 1), SETTLED) == []
 
 
 @pytest.mark.parametrize("mac", [0, frames.BROADCAST, 0x010000000001, frames.CONTROLLER_MAC, frames.edge_mac(3)])
 def test_what_is_no_stations_mac_is_not_learnt(discovery: Discovery, mac: int) -> None:
-    assert discovery.learn(Host(ALICE.ip, mac, LEFT, 1), SETTLED) == []
+    assert discovery.hosts.learn(Host(ALICE.ip, mac, LEFT, 1), SETTLED) == []
 
 
 def test_an_address_of_the_controllers_own_is_nobodys(discovery: Discovery) -> None:
-    discovery.learn(ALICE, SETTLED)
-    discovery.hosts_changed = False
-    discovery.reserve(frozenset({ALICE.ip}), Subnets())
-    assert discovery.topology.hosts == {} and discovery.hosts_changed
-    assert [decision.kind for decision in discovery.learn(ALICE, SETTLED)] == ["spoof"]
+    discovery.hosts.learn(ALICE, SETTLED)
+    discovery.hosts.changed = False
+    discovery.hosts.reserve(frozenset({ALICE.ip}), Subnets())
+    assert discovery.topology.hosts == {} and discovery.hosts.changed
+    assert [decision.kind for decision in discovery.hosts.learn(ALICE, SETTLED)] == ["spoof"]
     assert discovery.topology.hosts == {}
 
 
 def test_a_port_has_room_for_so_many_addresses(discovery: Discovery) -> None:
     for number in range(MAX_HOSTS_PER_PORT + 5):
-        decisions = discovery.learn(Host(0x0A010000 + number, 0x020000000000 + number, LEFT, 1), SETTLED + number)
+        decisions = discovery.hosts.learn(Host(0x0A010000 + number, 0x020000000000 + number, LEFT, 1), SETTLED + number)
     assert len(discovery.topology.hosts) == MAX_HOSTS_PER_PORT
     assert [decision.kind for decision in decisions] == ["host-refused"]
 
@@ -153,41 +152,41 @@ def test_a_port_has_room_for_so_many_addresses(discovery: Discovery) -> None:
 def test_at_a_full_port_a_stations_oldest_ipv6_address_makes_room_for_its_newest(discovery: Discovery) -> None:
     daily = [Host(0xFD << 120 | number, ALICE.mac, LEFT, 1) for number in range(MAX_HOSTS_PER_PORT + 2)]
     for number, host in enumerate(daily[:-1]):
-        decisions = discovery.learn(host, SETTLED + number * MAKE_ROOM_INTERVAL_S)
+        decisions = discovery.hosts.learn(host, SETTLED + number * MAKE_ROOM_INTERVAL_S)
     assert daily[0].ip not in discovery.topology.hosts and daily[-2].ip in discovery.topology.hosts
     assert Persist("hosts", f"{daily[0].ip:08x}", None) in decisions, "nor does it come back with a restart"
     now = SETTLED + len(daily[:-2]) * MAKE_ROOM_INTERVAL_S
     stranger = Host(0xFD << 120 | 0xFFFF, BOB.mac, LEFT, 1)
     for host, when in ((stranger, now + MAKE_ROOM_INTERVAL_S), (daily[-1], now + MAKE_ROOM_INTERVAL_S / 2)):
-        assert [decision.kind for decision in discovery.learn(host, when)] == ["host-refused"]
+        assert [decision.kind for decision in discovery.hosts.learn(host, when)] == ["host-refused"]
     assert len(discovery.topology.hosts) == MAX_HOSTS_PER_PORT
 
 
 def test_a_port_teaches_a_burst_at_once_and_then_a_few_per_second(discovery: Discovery) -> None:
     def learnt(now: float) -> int:
         for number in range(200):
-            discovery.learn(Host(0x0A010000 + int(now) * 256 + number, 0x020000000001, LEFT, 1), now)
+            discovery.hosts.learn(Host(0x0A010000 + int(now) * 256 + number, 0x020000000001, LEFT, 1), now)
         return len(discovery.topology.hosts)
 
     assert learnt(SETTLED) == LEARN_BURST
     assert learnt(SETTLED + 1) == LEARN_BURST + LEARN_PER_S
-    assert discovery.learn(BOB, SETTLED) != [], "other ports have allowances of their own"
+    assert discovery.hosts.learn(BOB, SETTLED) != [], "other ports have allowances of their own"
 
 
 def test_an_address_moves_when_its_old_place_is_silent(discovery: Discovery) -> None:
-    discovery.learn(ALICE, SETTLED)
+    discovery.hosts.learn(ALICE, SETTLED)
     moved = Host(ALICE.ip, 0x0200000001FF, RIGHT, 1)
-    (question,) = discovery.learn(moved, SETTLED + 1)
+    (question,) = discovery.hosts.learn(moved, SETTLED + 1)
     assert (question.dpid, question.actions) == (LEFT, (Output(1),))
-    assert discovery.learn(moved, SETTLED + 1.1) == [], "asked already"
+    assert discovery.hosts.learn(moved, SETTLED + 1.1) == [], "asked already"
     assert discovery.next_deadline(SETTLED + 1.1) <= SETTLED + 1 + MOVE_ANSWER_S
     discovery.on_tick(SETTLED + 1 + MOVE_ANSWER_S)
     assert discovery.topology.hosts[ALICE.ip] == moved
 
 
 def test_an_address_stays_where_it_answers(discovery: Discovery) -> None:
-    discovery.learn(ALICE, SETTLED)
-    discovery.learn(Host(ALICE.ip, 0x0200000001FF, RIGHT, 1), SETTLED + 1)
+    discovery.hosts.learn(ALICE, SETTLED)
+    discovery.hosts.learn(Host(ALICE.ip, 0x0200000001FF, RIGHT, 1), SETTLED + 1)
     decisions = says(discovery, ALICE, 0, SETTLED + 1.2, ARP_REPLY)
     assert [decision.kind for decision in decisions if isinstance(decision, Announce)] == ["spoof"]
     discovery.on_tick(SETTLED + 3)
@@ -195,31 +194,31 @@ def test_an_address_stays_where_it_answers(discovery: Discovery) -> None:
 
 
 def test_an_address_does_not_move_to_a_port_that_meanwhile_leads_to_a_switch(discovery: Discovery) -> None:
-    discovery.learn(ALICE, SETTLED)
-    discovery.learn(Host(ALICE.ip, ALICE.mac, RIGHT, 2), SETTLED + 1)
+    discovery.hosts.learn(ALICE, SETTLED)
+    discovery.hosts.learn(Host(ALICE.ip, ALICE.mac, RIGHT, 2), SETTLED + 1)
     link(discovery, SETTLED + 1.5)
     discovery.on_tick(SETTLED + 3)
     assert discovery.topology.hosts[ALICE.ip] == ALICE
 
 
 def test_an_address_whose_port_is_down_moves_at_once(discovery: Discovery) -> None:
-    discovery.learn(ALICE, SETTLED)
+    discovery.hosts.learn(ALICE, SETTLED)
     discovery.on_port(PortChanged(LEFT, port(1, up=False)), SETTLED + 1)
     moved = Host(ALICE.ip, ALICE.mac, RIGHT, 1)
-    discovery.learn(moved, SETTLED + 2)
+    discovery.hosts.learn(moved, SETTLED + 2)
     assert discovery.topology.hosts[ALICE.ip] == moved
 
 
 def test_whoever_asks_for_an_unknown_host_is_answered_when_it_shows_itself(discovery: Discovery) -> None:
     says(discovery, ALICE, BOB.ip, SETTLED)
-    assert discovery.answers[-1].actions == (Output(TO_TABLE),), "a new station's question is let in again"
-    discovery.hosts_changed, discovery.answers = False, []
+    assert discovery.hosts.answers[-1].actions == (Output(TO_TABLE),), "a new station's question is let in again"
+    discovery.hosts.changed, discovery.hosts.answers = False, []
     asked = says(discovery, ALICE, BOB.ip, SETTLED)
     assert [packet.dpid for packet in asked] == [LEFT, RIGHT]
     assert all(frames.read_arp(packet.frame).tpa == BOB.ip for packet in asked)
     assert says(discovery, ALICE, BOB.ip, SETTLED + QUESTION_INTERVAL_S / 2) == []
     says(discovery, BOB, 0, SETTLED + 0.7, ARP_REPLY)
-    (answer,) = discovery.answers
+    (answer,) = discovery.hosts.answers
     read = frames.read_arp(answer.frame)
     assert (answer.dpid, answer.actions, read.op, read.spa, read.sha) == (
         LEFT,
@@ -232,30 +231,30 @@ def test_whoever_asks_for_an_unknown_host_is_answered_when_it_shows_itself(disco
 
 def test_a_question_between_known_hosts_is_answered_in_the_others_name(discovery: Discovery) -> None:
     for host in (ALICE, BOB):
-        discovery.learn(host, SETTLED)
-    discovery.hosts_changed = False
+        discovery.hosts.learn(host, SETTLED)
+    discovery.hosts.changed = False
     (answer,) = says(discovery, ALICE, BOB.ip, SETTLED)
     assert frames.read_arp(answer.frame).sha == BOB.mac
 
 
 def test_a_scan_for_absent_hosts_does_not_use_up_the_memory_nor_the_waiting_room(discovery: Discovery) -> None:
-    discovery.learn(ALICE, SETTLED)
-    discovery.hosts_changed = False
+    discovery.hosts.learn(ALICE, SETTLED)
+    discovery.hosts.changed = False
     for number in range(3 * MAX_QUESTIONS):
         says(discovery, ALICE, 0x0A020000 + number, SETTLED + number / 100)
-    assert len(discovery._waiting) <= MAX_QUESTIONS and len(discovery._asked) <= MAX_QUESTIONS + 1
+    assert len(discovery.hosts._waiting) <= MAX_QUESTIONS and len(discovery.hosts._asked) <= MAX_QUESTIONS + 1
     now = SETTLED + 100
     says(discovery, ALICE, BOB.ip, now)
     says(discovery, BOB, 0, now, ARP_REPLY)
-    assert [answer.dpid for answer in discovery.answers] == [LEFT], "a late question is still answered"
+    assert [answer.dpid for answer in discovery.hosts.answers] == [LEFT], "a late question is still answered"
 
 
 def test_askers_under_invented_addresses_are_not_remembered(discovery: Discovery) -> None:
     for number in range(MAX_HOSTS_PER_PORT + 300):
         for _ in range(2):
             says(discovery, Host(0x0A010000 + number, ALICE.mac, LEFT, 1), BOB.ip, SETTLED + number)
-            discovery.hosts_changed, discovery.answers = False, []
-    assert sum(len(waiting) for waiting in discovery._waiting.values()) <= MAX_HOSTS_PER_PORT
+            discovery.hosts.changed, discovery.hosts.answers = False, []
+    assert sum(len(waiting) for waiting in discovery.hosts._waiting.values()) <= MAX_HOSTS_PER_PORT
 
 
 def test_what_the_last_run_knew_is_believed_until_it_shows_otherwise(discovery: Discovery) -> None:

@@ -11,13 +11,12 @@ from controller.admission import attached, host_port
 from controller.admission import neighbours as answers
 from controller.core import Core
 from controller.decisions import Announce, InstallFlow, SendPacket, SetMeter
-from controller.discovery import SETTLE_S
 from controller.events import PacketSeen, PolicyChanged, Port, SwitchConnected, Tick
 from controller.flows import MeterEntry, Purpose
 from controller.neighbours import CONTROLLER_IPV6, Message
 from controller.pipeline import METER_RATES, Table
 from controller.policy import parse_policy
-from controller.topology import Host
+from controller.topology import SETTLE_S, Host
 from topologies.model.effects import PacketIn, Transmit
 from topologies.model.headers import ND_ADVERTISEMENT, PROTO_TCP, RST, Ipv6, Tcp
 from topologies.model.packet import Packet

@@ -122,10 +122,10 @@ def test_a_slow_start_moves_the_shares_by_itself() -> None:
 
 def test_a_preview_changes_nothing() -> None:
     core = core_with(policy_of(MEMBERS))
-    before = core.services.current(0.0), dict(core.services._member_numbers._numbers), core.discovery.reserved
+    before = core.services.current(0.0), dict(core.services._member_numbers._numbers), core.discovery.hosts.reserved
     other = core.services.preview(policy_of(["10.0.1.1"], vip={"address": "10.0.0.101"}), 0.0)
     assert [service.address for service in other.current(0.0)] == [0x0A000065]
-    after = core.services.current(0.0), dict(core.services._member_numbers._numbers), core.discovery.reserved
+    after = core.services.current(0.0), dict(core.services._member_numbers._numbers), core.discovery.hosts.reserved
     assert after == before
 
 
