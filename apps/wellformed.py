@@ -13,7 +13,8 @@ VERSIONS = range(1, 7)
 """Of OpenFlow, 1.0 to 1.5, as a HELLO may say before one is agreed upon."""
 NEEDED = frozenset({HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REPLY, PORT_STATUS})
 """What the framework's own handshake, and ours, ask it to parse; of multipart replies the description of ports."""
-_ANY_VERSION = frozenset({HELLO, ERROR})
+_OF_VERSIONS = {HELLO: frozenset(VERSIONS), ERROR: frozenset(VERSIONS) - {2}}
+"""What may come in another version than ours; neither framework can read one of 1.1."""
 _LENGTHS = {FEATURES_REPLY: 32, PORT_STATUS: 80, BARRIER_REPLY: 8}
 _SHORTEST = {ERROR: 12, PACKET_IN: 24, MULTIPART_REPLY: 16}
 _LONGEST = {HELLO: 128}
@@ -26,7 +27,7 @@ _VERSION_BITMAP = 1
 def fault_of(message: bytes) -> str | None:
     """Say what is wrong with a whole message; None when it may be read. Of any length, in a time its length bounds."""
     version, kind, length = message[0], message[1], len(message)
-    if version != OUR_VERSION and not (kind in _ANY_VERSION and version in VERSIONS):
+    if version != OUR_VERSION and version not in _OF_VERSIONS.get(kind, ()):
         return f"a message of type {kind} in OpenFlow version {version}"
     if length != _LENGTHS.get(kind, length) or not _SHORTEST.get(kind, 8) <= length <= _LONGEST.get(kind, length):
         return f"a message of type {kind} with {length} octets"
@@ -68,6 +69,7 @@ def _fault_of_hello(hello: bytes) -> str | None:
             bitmap = int.from_bytes(hello[at + 4 : at + 8])
             versions = [version for version in VERSIONS if bitmap >> version & 1]
         at += length
-    if OUR_VERSION not in versions:
+    # The version in front is the highest that its sender knows, whatever it says behind.
+    if OUR_VERSION not in versions or hello[0] < OUR_VERSION:
         return "a hello without OpenFlow 1.3 (ovs-vsctl set bridge BRIDGE protocols=OpenFlow13)"
     return None

@@ -55,6 +55,8 @@ def test_a_hello_that_passes_has_elements_that_lead_to_its_end(elements: list[tu
         (message(HELLO, b""), message(HELLO, b"", version=1)),
         (message(HELLO, struct.pack("!HHI", 1, 8, 1 << 4)), message(HELLO, struct.pack("!HHI", 1, 8, 1 << 1))),
         (message(HELLO, struct.pack("!HHI", 1, 8, 1 << 4), version=6), message(HELLO, struct.pack("!HHI", 1, 0, 1 << 4))),
+        (message(HELLO, struct.pack("!HHI", 1, 8, 1 << 4)), message(HELLO, struct.pack("!HHI", 1, 8, 1 << 4), version=2)),
+        (message(ERROR, bytes(4), version=1), message(ERROR, bytes(4), version=2)),
         (message(FEATURES_REPLY, bytes(24)), message(FEATURES_REPLY, bytes(24), version=1)),
         (message(PORT_STATUS, bytes(72)), message(PORT_STATUS, bytes(71))),
         (message(ERROR, bytes(4)), message(ERROR, bytes(3))),
