@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from controller import addresses, balance, frames, mirror, related, tracking
+from controller import addresses, balance, frames, related, tracking
 from controller.activity import Activity
 from controller.agents import Agents
 from controller.anticipation import Anticipation
@@ -56,6 +56,7 @@ from controller.floods import Floods
 from controller.flows import TO_TABLE, Output, Purpose, purpose_of
 from controller.full_tables import FullTables, is_table_full
 from controller.full_trackers import FullTrackers
+from controller.heartbeat import Heartbeat
 from controller.locality import Shares
 from controller.numbering import Numbering
 from controller.paths import Paths
@@ -79,7 +80,7 @@ from controller.telemetry import Telemetry
 from controller.topology import SETTLE_S, Host, Topology
 from controller.upkeep import Upkeep, installed_of
 from controller.virtual_firewall import VirtualFirewall
-from controller.zoning import PRESENCE_RENEWAL_S, Zoning
+from controller.zoning import Zoning
 
 ATTENTIVE_S = 60.0
 """For so long after a switch connected, and while there is an incident, counters are asked for often."""
@@ -136,11 +137,12 @@ class Core:
         self.zoning = Zoning.of(self.in_force)
         self.upkeep = Upkeep(self.topology)
         self.installed, self.wanted = self.upkeep.installed, self.upkeep.wanted
+        self.heartbeat = Heartbeat()
         self._links_changed = False
         self._arriving: dict[int, tuple[float, Installed]] = {}
         self._after: list[Decision] = []
         """What must come when the switches are up to date: packets let in again, entries that expire by themselves."""
-        self._next_hold = self._next_presence = self._attentive_until = 0.0
+        self._attentive_until = 0.0
         self._handlers: dict[type, Callable[..., list[Decision]]] = {
             Restored: self._on_restored, RecordsChanged: self._on_records, PeerCounted: self._on_peer,
             PolicyChanged: self._on_policy, SwitchConnected: self._on_connected,
@@ -211,10 +213,9 @@ class Core:
             due.append(self.upkeep.due())
         if self.reaction.ejected:
             due.append(now)
-        if self.installed and self.holding:
-            due.append(self._next_hold)
-        if self.installed and self.zoning.closed:
-            due.append(self._next_presence)
+        beat = self.heartbeat.next_deadline()
+        if self.installed and beat is not None:
+            due.append(beat)
         return max(now, min(due))
 
     # --- state that comes and goes ---------------------------------------------------------------------------------------------
@@ -268,9 +269,9 @@ class Core:
         self.peers.keep_only(named.knows)
         self.tally.keep_only(named)
         self.upkeep.replan_at_once()
-        hold = self._renew_hold(now) if self.holding else self._release_hold()
         self.zoning = Zoning.of(policy)
-        return [*recorded, *self._find_members(now), *hold, *forgotten, *self._say_present(now)]
+        beat = self.heartbeat.apply(policy, self.zoning, self._edges(), now)
+        return [*recorded, *self._find_members(now), *forgotten, *beat]
 
     def _forget_affinities(self, vips: list[int]) -> list[Decision]:
         cookies = [balance.affinities(vip) for vip in vips]
@@ -298,7 +299,7 @@ class Core:
         self._attentive_until = now + ATTENTIVE_S
         self._links_changed = True
         self._after += self.firewall.on_connected(dpid, installed)
-        self._after += self._hold_at(dpid) if self.holding else []
+        self._after += self.heartbeat.begin(dpid)
         self._after += self.firewall.open_gates([dpid])
         if installed.flows or now >= self.upkeep.due():
             return []
@@ -440,10 +441,7 @@ class Core:
             if now >= due:
                 del self._arriving[dpid]
                 decisions += self._take_over(dpid, installed, now)
-        if self.holding and now >= self._next_hold:
-            decisions += self._renew_hold(now)
-        if now >= self._next_presence:
-            decisions += self._say_present(now)
+        decisions += self.heartbeat.on_tick(self._edges(), now)
         self.readings.closely = self.anticipation.watching
         decisions += self.readings.requests_closely(self._edges(), now)
         attentive = bool(self.investigation.incidents.open) or now < self._attentive_until
@@ -452,31 +450,8 @@ class Core:
             decisions += [*asked, *self._find_members(now), *self.firewall.follow_schedules(now)]
         return decisions + self.firewall.on_tick(self._edges(), now)
 
-    @property
-    def holding(self) -> bool:
-        """Whether refusals are held at all: only while automation acts, and only where a pool wants it."""
-        enforcing = self.in_force.automation.mode is AutomationMode.ENFORCE
-        return enforcing and any(self.in_force.pools[vip.pool].redispatch for vip in self.in_force.vips.values())
-
     def _edges(self) -> list[int]:
         return [dpid for dpid in self.topology.edges() if dpid in self.installed]
-
-    def _renew_hold(self, now: float) -> list[Decision]:
-        """A modify does not reset a timer, an add does: while we live, refusals stay held (docs/pipeline.md)."""
-        self._next_hold = now + mirror.HOLD_RENEWAL_S
-        return [decision for dpid in self._edges() for decision in self._hold_at(dpid)]
-
-    def _hold_at(self, dpid: int) -> list[Decision]:
-        return [InstallFlow(dpid, entry) for entry in mirror.hold()]
-
-    def _say_present(self, now: float) -> list[Decision]:
-        """Zones that are closed without us stay open for as long as we say this."""
-        self._next_presence = now + PRESENCE_RENEWAL_S
-        return [InstallFlow(dpid, self.zoning.presence()) for dpid in self._edges()] if self.zoning.closed else []
-
-    def _release_hold(self) -> list[Decision]:
-        cookies = [entry.cookie for entry in mirror.hold()]
-        return [RemoveFlow(dpid, cookie, table_id=Table.HOLD) for dpid in self._edges() for cookie in cookies]
 
     def _find_members(self, now: float) -> list[Decision]:
         """Members nobody has heard of are asked for."""

@@ -86,5 +86,5 @@ def test_a_balancer_alone_has_no_rule() -> None:
 
 
 def test_no_refusal_is_held_without_a_balancer() -> None:
-    assert core_that_knows(routed(), routed_policy(0x0A000102)).holding
-    assert not core_that_knows(routed(), routed_policy(0x0A000102, chain=["firewall", "router"])).holding
+    assert core_that_knows(routed(), routed_policy(0x0A000102)).heartbeat.holding
+    assert not core_that_knows(routed(), routed_policy(0x0A000102, chain=["firewall", "router"])).heartbeat.holding
