@@ -1,7 +1,8 @@
 """What members are doing, without touching them: open connections, attempts answered, bytes, and how long an answer takes.
 
 Everything is counted where clients attach (`volumes.py`, `mirror.py`). Switches count reset segments, and one abort can be several, or come
-after a FIN: how many of them end a connection is known of those that are mirrored, and taken for all.
+after a FIN: how many of them end a connection is known of those that are mirrored, and guessed of the others. What is mirrored is known at
+once and what is counted a second or two later, so more seem to have ended than had begun now and then: believed only if it lasts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from controller.services import Services
 from controller.volumes import ATTEMPT, FROM_MEMBER, TO_MEMBER
 
 N = TypeVar("N", int, float)
-_ABORTS = (Kind.ABORTED_BY_MEMBER, Kind.ABORTED_BY_CLIENT)
+_COUNTED = (Kind.ABORTED_BY_MEMBER, Kind.ABORTED_BY_CLIENT)
+"""What switches call the resets of a connection that had begun, whatever kind it is when looked at."""
+_NOT_BEGUN = frozenset({Kind.REFUSED, Kind.OUT_OF_WINDOW, Kind.INJECTED})
+BELIEVED_S = 6.0
 FEWEST_ATTEMPTS_PER_S = 0.01
 SUMMED_S, SUMMED_CLOSELY_S = 0.9, 0.4
 COMING_IN_S = 0.1
@@ -38,6 +42,26 @@ class _Aborts:
 
 
 @dataclass(slots=True)
+class _Settled:
+    """How many more seem to have ended than had begun: for good, and at least so many since a moment."""
+
+    for_good: int = 0
+    short: int = 0
+    since: float = inf
+
+    def take(self, balance: int, now: float) -> None:
+        """Look at what is left of those that had begun."""
+        short = -(balance + self.for_good)
+        if short <= 0:
+            self.since = inf
+            return
+        self.short = min(self.short, short) if self.since < inf else short
+        self.since = min(self.since, now)
+        if now - self.since >= BELIEVED_S:
+            self.for_good, self.since = self.for_good + self.short, inf
+
+
+@dataclass(slots=True)
 class Activity:
     """Answers about one member, added up over the VIPs that lead to it; None where no switch has said."""
 
@@ -45,8 +69,7 @@ class Activity:
     counters: Counters
     handshakes: Handshakes = field(default_factory=Handshakes)
     _aborts: dict[int, _Aborts] = field(default_factory=dict)
-    _settled: dict[int, int] = field(default_factory=dict)
-    """What was counted as ended beyond what had begun: estimates must not run up a debt."""
+    _settled: dict[int, _Settled] = field(default_factory=dict)
     closely: bool = False
     """Add up more often: somebody is watching a member."""
     summed_at: float = -inf
@@ -63,7 +86,7 @@ class Activity:
 
     def _add(self, kind: Kind, stage: Stage, mark: int, connections: int, repeated: int) -> None:
         member = mark & MEMBER_MASK
-        if not member or kind not in _ABORTS:
+        if not member or kind in _NOT_BEGUN:
             return
         aborts = self._aborts.setdefault(member, _Aborts())
         aborts.seen += connections + repeated
@@ -84,6 +107,9 @@ class Activity:
             return
         self._sum_due, self.summed_at = inf, now
         for member in self.services.pools.members.values():
+            balance = self._balance(member)
+            if balance is not None:
+                self._settled.setdefault(member.number, _Settled()).take(balance, now)
             was_full, member.connections_active = member.is_full, self.active(member)
             if was_full != member.is_full:
                 self.services.pools.touch()
@@ -97,15 +123,17 @@ class Activity:
 
     def active(self, member: MemberState) -> int | None:
         """Open connections: those that began less those that said FIN first, or were aborted."""
+        balance, settled = self._balance(member), self._settled.get(member.number)
+        return None if balance is None else max(0, balance + (settled.for_good if settled else 0))
+
+    def _balance(self, member: MemberState) -> int | None:
         opened = self._total(member, "handshake")
         if opened is None:
             return None
         aborts = self._aborts.get(member.number, _Aborts())
         share = aborts.ended / aborts.seen if aborts.seen else 1.0
-        aborted = sum(self._total(member, "reset", kind) or 0 for kind in _ABORTS)
-        balance = opened - (self._total(member, "closed") or 0) - round(aborted * share)
-        settled = self._settled[member.number] = max(self._settled.get(member.number, 0), -balance)
-        return balance + settled
+        unseen = max(0, sum(self._total(member, "reset", kind) or 0 for kind in _COUNTED) - aborts.seen)
+        return opened - (self._total(member, "closed") or 0) - aborts.ended - round(unseen * share)
 
     def handshake_ratio(self, member: MemberState) -> float | None:
         """The share of SYNs given to it that it answered, of late; None while there are none."""

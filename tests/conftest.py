@@ -24,7 +24,7 @@ FABRIC = (TESTS / "fabric", TESTS / "scenario")
 MARKERS = (
     "fabric: needs a real fabric, so a sandbox",
     "soak: takes minutes; run by scripts/test --soak only",
-    "without_controller: uses no controller, so one framework is enough",
+    "one_framework: nothing in it depends on which framework carries the controller",
 )
 
 

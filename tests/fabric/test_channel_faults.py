@@ -14,7 +14,7 @@ from slow_relay import SlowRelay
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=2)
 CLIENT, MEMBERS = "h1", ("h2", "h3", "h4")

@@ -10,7 +10,7 @@ from running_controller import soon
 
 from topologies.leaf_spine import LeafSpineTopo
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 TOPOLOGY = LeafSpineTopo(spines=2, leaves=3, hosts=2)
 CLIENT, OTHER_CLIENT = "h1", "h3"

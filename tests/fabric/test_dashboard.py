@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from controller.store import Role, Store
 from topologies.leaf_spine import LeafSpineTopo
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 TOPOLOGY = LeafSpineTopo(spines=2, leaves=3, hosts=2)
 ATTACKS = True

@@ -9,7 +9,7 @@ import pytest
 from etcd_members import EtcdMembers
 from running_controller import ROOT, soon
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 TALK = """
 import json, sys

@@ -28,7 +28,7 @@ from controller.pipeline import ICMP, IPV4
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=3)

@@ -13,7 +13,7 @@ from controller.policy import Firewall, Rule
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=2)
 SOURCE = "h1"

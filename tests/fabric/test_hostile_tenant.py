@@ -28,7 +28,7 @@ from controller.pipeline import SYN
 from controller.probe_frames import Probe, ProbeKind, write_probe
 from topologies.leaf_spine import LeafSpineTopo
 
-pytestmark = pytest.mark.without_controller  # one framework is enough: nothing here depends on it
+pytestmark = pytest.mark.one_framework
 
 ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=2, leaves=2, hosts=3)

@@ -14,7 +14,7 @@ from topologies.fabric import Fabric
 from topologies.leaf_spine import LeafSpineTopo
 from topologies.servers import Nginx, SwitchableServer
 
-pytestmark = pytest.mark.without_controller
+pytestmark = pytest.mark.one_framework
 
 CURLE_COULDNT_CONNECT, CURLE_RECV_ERROR = 7, 56
 ECHO_REQUEST, ECHO_REPLY = 2, 3

@@ -14,6 +14,8 @@ from running_controller import soon
 
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.one_framework
+
 STATED_BPS = 5_000_000
 """What the policy says that a link can carry. They carry far more, so whatever is lost is not lost to a full queue."""
 BULK_MBIT = 4.6

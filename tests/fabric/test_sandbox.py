@@ -17,7 +17,7 @@ import pytest
 
 from topologies.sandbox import FAILED, Sandbox, SandboxUnavailableError
 
-pytestmark = pytest.mark.without_controller
+pytestmark = pytest.mark.one_framework
 
 COMMAND_LINE = [sys.executable, "-m", "topologies.sandbox", "--"]
 BRIDGE_UP = (

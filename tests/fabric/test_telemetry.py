@@ -14,6 +14,8 @@ from running_controller import soon
 from topologies.leaf_spine import LeafSpineTopo
 from topologies.wiring import queue_packets
 
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=1)
 CLIENT, MEMBER = "h1", "h2"
 CAPACITY_BPS = 20_000_000

@@ -15,7 +15,7 @@ from topologies.single import SingleTopo
 from topologies.tree import TreeTopo
 from topologies.wiring import FabricTopo
 
-pytestmark = pytest.mark.without_controller
+pytestmark = pytest.mark.one_framework
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 SHAPES = [

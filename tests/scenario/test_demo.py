@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
+pytestmark = [pytest.mark.fabric, pytest.mark.one_framework]
 
 DEMO = [str(Path(sys.executable).with_name("resetlb")), "demo"]
 BUDGET_S = 150

@@ -12,7 +12,7 @@ from topologies.lab.batch import Run, play_all
 from topologies.lab.catalogue import SCENARIOS
 from topologies.lab.scenario import Scenario
 
-pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
+pytestmark = [pytest.mark.fabric, pytest.mark.one_framework]
 
 PLAYED = {
     name: SCENARIOS[name]

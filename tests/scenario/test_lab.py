@@ -12,7 +12,7 @@ import pytest
 
 from topologies.lab.batch import Run, play, play_all
 
-pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
+pytestmark = [pytest.mark.fabric, pytest.mark.one_framework]
 
 RESETLB = str(Path(sys.executable).with_name("resetlb"))
 BUDGET_S = 120

@@ -27,7 +27,7 @@ from topologies.fabric import Fabric
 from topologies.servers import Nginx
 from topologies.wiring import FabricHost, FabricTopo, SwitchPort
 
-pytestmark = [pytest.mark.fabric, pytest.mark.without_controller]
+pytestmark = [pytest.mark.fabric, pytest.mark.one_framework]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300

@@ -6,8 +6,9 @@ from static_fabric import core_that_knows
 
 from controller.agent_check import parse
 from controller.flows import Purpose
-from controller.pipeline import METER_RATES, Meter
+from controller.pipeline import METER_RATES, SYN_ACK_SEEN, Meter
 from controller.pools import MemberState
+from controller.segments import Kind, Stage
 from controller.volumes import sample_meter
 from topologies.model.servers import ResetAfterRequest, Serve, Silent
 
@@ -118,3 +119,65 @@ def test_a_member_with_as_many_connections_as_its_agent_wants_gets_no_more_while
     world.connections(CLIENTS, 30)
     world.run(COUNTED_S)
     assert full.connections_active == before
+
+
+class Told:
+    """A member of which counters and mirrored resets say what they are told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.core = core_that_knows(leaf_spine(), policy_of(MEMBERS))
+        self.member = self.core.services.pools.members["web", "web-1"]
+        self.counted = {"handshake": 0, "closed": 0, "aborted-by-member": 0, "aborted-by-client": 0}
+        self.now = 0.0
+        monkeypatch.setattr(
+            type(self.core.activity), "_total", lambda _, member, *names: self.counted.get(names[-1], 0)
+        )
+
+    def aborts(self, connections: int, repeated: int = 0) -> None:
+        """Mirrored: known at once."""
+        mark = self.member.number | SYN_ACK_SEEN
+        self.core.activity._add(Kind.ABORTED_BY_CLIENT, Stage.POST_DATA, mark, connections, repeated)
+
+    def active_after(self, seconds: float) -> int | None:
+        for _ in range(round(seconds)):
+            self.now += 1.0
+            self.core.activity.on_counted(self.now)
+            self.core.activity.on_tick(self.now + 0.5)
+        return self.core.activity.active(self.member)
+
+
+def test_further_resets_of_the_same_connections_leave_what_was_known_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Told(monkeypatch)
+    told.aborts(10_000)
+    told.counted |= {"handshake": 10_000, "aborted-by-client": 10_000}
+    assert told.active_after(10) == 0
+    told.aborts(0, repeated=1000)
+    assert told.active_after(1) == 0
+    told.counted["aborted-by-client"] += 1000
+    assert told.active_after(10) == 0
+
+
+def test_what_is_mirrored_before_it_is_counted_runs_up_no_debt(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(monkeypatch)
+    told.aborts(50)
+    assert told.active_after(2) == 0
+    told.counted |= {"handshake": 70, "aborted-by-client": 50}
+    assert told.active_after(1) == 20
+
+
+def test_more_that_ended_than_began_is_believed_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that were open before the switches began to count."""
+    told = Told(monkeypatch)
+    told.counted |= {"handshake": 10, "closed": 40}
+    assert told.active_after(10) == 0
+    told.counted["handshake"] += 5
+    assert told.active_after(1) == 5
+
+
+def test_resets_that_nobody_mirrored_end_as_many_as_those_that_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(monkeypatch)
+    told.aborts(100, repeated=100)
+    told.counted |= {"handshake": 250, "aborted-by-client": 400}
+    assert told.active_after(1) == 50
