@@ -166,7 +166,7 @@ def test_spoofed_refusals_eject_nobody(bed: Bed) -> None:
     assert outcomes(connections) == {"ok": len(connections)}
     assert bed.controller.taking() == set(MEMBERS)
     assert bed.controller.announced("eject", since=moment) == []
-    assert len(injected(bed)) > 100
+    assert len(injected(bed)) > 20, "seen, until the attacker was put away"
 
 
 def test_false_resets_are_counted_exactly_when_the_mirror_drops_copies(bed: Bed) -> None:
