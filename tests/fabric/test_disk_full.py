@@ -11,6 +11,8 @@ from running_controller import Refused, soon
 
 from topologies.single import SingleTopo
 
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = SingleTopo(hosts=3)
 CLIENT, MEMBERS = "h1", ("h2", "h3")
 

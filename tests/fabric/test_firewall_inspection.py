@@ -11,6 +11,8 @@ from controller.flows import PURPOSE_SHIFT, Purpose
 from topologies import openvswitch
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.one_framework
+
 ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=3)
 CLIENT, OTHER, FAR = "h1", "h3", "h6"

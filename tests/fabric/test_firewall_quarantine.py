@@ -9,6 +9,8 @@ from running_controller import Refused, soon
 
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.one_framework
+
 ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=3)
 CLIENT, OTHER, CLINIC = "h1", "h3", "h6"

@@ -12,6 +12,8 @@ from running_controller import soon
 
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.one_framework
+
 ATTACKS = True
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=4)
 SCANNER, CLIENT, TARGET = "h1", "h3", "h6"

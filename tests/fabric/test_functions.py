@@ -9,6 +9,8 @@ from test_router import ttl
 
 from topologies.routed import RoutedTopo
 
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = RoutedTopo(spines=2, leaves=2, hosts=2)
 CLIENT, NEIGHBOUR, OTHER_SUBNET, FAR_NEIGHBOURS = "h1", "h2", "h3", ("h5", "h6")
 VIP = "10.0.1.100"

@@ -9,6 +9,8 @@ from running_controller import soon
 from topologies.leaf_spine import LeafSpineTopo
 from topologies.servers import Nginx
 
+pytestmark = pytest.mark.one_framework
+
 MEMBERS = ["h2", "h4", "h6"]
 CLIENT = "h1"
 BIG = 5_000_000

@@ -13,6 +13,8 @@ from webhook_receiver import SECRET, Receiver, verify
 
 from topologies.leaf_spine import LeafSpineTopo
 
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = LeafSpineTopo(spines=1, leaves=2, hosts=3)
 CLIENT, MEMBERS = "h1", ("h4", "h5", "h6")
 

@@ -28,6 +28,8 @@ from topologies.model.headers import ETH_IPV4, PROTO_UDP, Ipv4, Udp
 from topologies.model.packet import Packet
 from topologies.routed import RoutedTopo
 
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = RoutedTopo(spines=2, leaves=2, hosts=2)
 VIP = "192.0.2.80"
 SERVICE = {"address": VIP}

@@ -11,6 +11,8 @@ from controller.router import QUESTIONS
 from topologies.routed import RoutedTopo
 
 IPV6 = True
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = RoutedTopo(spines=2, leaves=2, hosts=2)
 VIP = "2001:db8::80"
 SERVICE = {"address": VIP}

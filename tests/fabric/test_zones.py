@@ -10,6 +10,8 @@ from running_controller import Refused, soon
 from controller.zoning import PRESENCE_S
 from topologies.routed import RoutedTopo
 
+pytestmark = pytest.mark.one_framework
+
 TOPOLOGY = RoutedTopo(spines=2, leaves=2, hosts=2)
 GUEST, STAFF, SERVER, FAR_SERVER = "h1", "h2", "h3", "h7"
 """The guest is at a port of a zone; servers are in prefixes of one; staff, the guest's neighbour, is in none."""
