@@ -4,8 +4,8 @@ A full collection looks at every object there is: with a thousand members that i
 answered. What a full collection has left is alive, so it is set aside (`gc.freeze`), and the next one looks at what came since. What
 became garbage after that, in a cycle, is found when everything is looked at once more: seldom.
 
-What is new is looked at after every 700 objects by default: one reaction on dozens of edges makes more than that. Nearly all garbage
-is freed without the collector, so it may wait for more.
+What is new is looked at after every 700 objects by default, in the midst of what makes them: one reaction on dozens of edges makes more.
+Nearly all garbage is freed without the collector, so it waits for a turn of its own, which comes often enough to be short.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import eventlet
 
 EVERYTHING_EVERY_S = 3600.0
 _OLDEST = 2
-_NEW_OBJECTS = 50_000
+_NEWEST_EVERY_S, _NEW_OBJECTS = 0.25, 50_000
 
 
 def collect_sparingly() -> None:
     """From now on, in this process."""
     look_at_what_is_new()
     eventlet.spawn(_look_at_everything_forever)
+    eventlet.spawn(_look_at_the_newest_forever)
 
 
 def look_at_what_is_new() -> None:
@@ -36,6 +37,12 @@ def look_at_what_is_new() -> None:
 def _set_aside(phase: str, info: dict[str, int]) -> None:
     if phase == "stop" and info["generation"] == _OLDEST:
         gc.freeze()
+
+
+def _look_at_the_newest_forever() -> None:
+    while True:
+        eventlet.sleep(_NEWEST_EVERY_S)
+        gc.collect(0)
 
 
 def _look_at_everything_forever() -> None:

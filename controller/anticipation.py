@@ -11,10 +11,11 @@ counts every half second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, sqrt
-from statistics import median
 
 from controller.activity import Activity
 from controller.decisions import Announce, Decision
@@ -45,6 +46,8 @@ FULL_LOAD, HIGH_LOAD = 0.95, 0.85
 SMOOTHED, FALLING_S = 0.5, 4.0
 USUAL_LEARNING = 0.02
 ANNOUNCED_STEP = 0.15
+MEMBERS_AT_ONCE, NEXT_LOOK_S = 64, 0.002
+"""Of a thousand members the rest waits, so that a reaction does not."""
 
 
 @dataclass(slots=True)
@@ -58,6 +61,29 @@ class _Known:
     announced: float = 1.0
 
 
+class _Peers:
+    """How long connections stay at the members of a pool that take new ones, by number; None where nobody knows."""
+
+    def __init__(self, stays: Mapping[int, float | None]) -> None:
+        self._stays = stays
+        self._ordered = sorted(stay_s for stay_s in stays.values() if stay_s is not None)
+
+    def others(self, member: MemberState) -> int:
+        """How many there are beside this one."""
+        return len(self._stays) - (member.number in self._stays)
+
+    def usual_stay_s(self, member: MemberState) -> float | None:
+        """The median over the others; None where nobody knows, or where connections are meant to stay."""
+        own_s = self._stays.get(member.number)
+        left_out = len(self._ordered) if own_s is None else bisect_left(self._ordered, own_s)
+        count = len(self._ordered) - (own_s is not None)
+        if not count:
+            return None
+        low, high = (self._ordered[place + (place >= left_out)] for place in ((count - 1) // 2, count // 2))
+        median_s = (low + high) / 2
+        return median_s if median_s <= LONGEST_STAY_S else None
+
+
 @dataclass(slots=True)
 class Anticipation:
     """Moves `MemberState.ease`, the share that this loop leaves of a member's weight."""
@@ -69,25 +95,44 @@ class Anticipation:
     """Whether some member stands out."""
     _looked_at: float = float("-inf")
     _elapsed_s: float = 0.0
+    _waiting: deque[str] = field(default_factory=deque)
+    """Pools that have still to be looked at in this round."""
+    _stand_out: bool = False
 
     def on_tick(self, now: float, acting: bool) -> list[Decision]:
-        """Look at every pool; `acting` is whether automation may change weights."""
-        if self.activity.summed_at == self._looked_at:
-            return []
-        self._elapsed_s, self._looked_at = self.activity.summed_at - self._looked_at, self.activity.summed_at
-        self.watching = False
+        """Look at some pools; `acting` is whether automation may change weights."""
+        if not self._waiting:
+            if self.activity.summed_at == self._looked_at:
+                return []
+            self._elapsed_s, self._looked_at = self.activity.summed_at - self._looked_at, self.activity.summed_at
+            self._stand_out = False
+            self._waiting.extend(self.services.pools.settings)
         said: list[Decision] = []
-        for pool in self.services.pools.settings:
-            members = list(self.services.pools.of(pool))
-            for member in members:
-                self._follow(member, now)
-            self.watching |= any(self._stands_out(member, members) for member in members)
-            if acting:
-                for member in members:
-                    said += self._steer(member, [other for other in members if other is not member], now)
-        numbers = {member.number for member in self.services.pools.members.values()}
-        self._known = {number: known for number, known in self._known.items() if number in numbers}
-        self.activity.closely = self.watching
+        looked_at = 0
+        while self._waiting and looked_at < MEMBERS_AT_ONCE:
+            members = list(self.services.pools.of(self._waiting.popleft()))
+            looked_at += len(members)
+            said += self._look_at(members, now, acting)
+        if not self._waiting:
+            numbers = {member.number for member in self.services.pools.members.values()}
+            self._known = {number: known for number, known in self._known.items() if number in numbers}
+            self.watching = self.activity.closely = self._stand_out
+        return said
+
+    def next_deadline(self, now: float) -> float:
+        """When the next pools have their turn."""
+        return now + NEXT_LOOK_S if self._waiting else now + 60.0
+
+    def _look_at(self, members: list[MemberState], now: float, acting: bool) -> list[Decision]:
+        for member in members:
+            self._follow(member, now)
+        peers = _Peers({member.number: self._known[member.number].stay_s for member in members if member.accepts_new})
+        self._stand_out |= any(self._stands_out(member, peers.usual_stay_s(member)) for member in members)
+        if not acting:
+            return []
+        said: list[Decision] = []
+        for member in members:
+            said += self._steer(member, peers, now)
         return said
 
     # --- what is known ---------------------------------------------------------------------------------------------------------
@@ -112,35 +157,28 @@ class Anticipation:
         part = SMOOTHED if now_s > before_s else 1.0 - exp(-self._elapsed_s / FALLING_S)
         return before_s + part * (now_s - before_s)
 
-    def _stays(self, members: Iterable[MemberState], but: MemberState) -> list[float]:
-        """How long connections stay at the others that take new ones, if that is short enough to say something."""
-        others = (member for member in members if member is not but and member.accepts_new)
-        stays = [stay for other in others if (stay := self._known[other.number].stay_s) is not None]
-        return stays if stays and median(stays) <= LONGEST_STAY_S else []
-
-    def _stands_out(self, member: MemberState, members: list[MemberState]) -> bool:
-        known, peers = self._known[member.number], self._stays(members, member)
+    def _stands_out(self, member: MemberState, usual_s: float | None) -> bool:
+        known = self._known[member.number]
         if member.ease < 1.0:
             return True
-        if known.stay_s is None or not peers or known.stay_s < WATCHED_RATIO * median(peers):
+        if known.stay_s is None or usual_s is None or known.stay_s < WATCHED_RATIO * usual_s:
             return False
-        return (member.connections_active or 0) >= self._expected(member, peers) + WATCHED_MORE
+        return (member.connections_active or 0) >= self._expected(member, usual_s) + WATCHED_MORE
 
-    def _expected(self, member: MemberState, peers: list[float]) -> float:
+    def _expected(self, member: MemberState, usual_s: float) -> float:
         """How many connections it would have open, did they stay as long as at its peers."""
-        return (self.activity.connections_per_s(member) or 0.0) * median(peers)
+        return (self.activity.connections_per_s(member) or 0.0) * usual_s
 
-    def _wanted(self, member: MemberState, others: Iterable[MemberState], now: float) -> tuple[float, str]:
+    def _wanted(self, member: MemberState, usual_s: float | None, now: float) -> tuple[float, str]:
         """The share a member should have (1: all of its weight), and what says so."""
         known = self._known[member.number]
         wanted, why = 1.0, ""
-        peers = self._stays(others, member)
-        if known.stay_s is not None and peers and self._says_something(member, peers):
-            wanted = min(1.0, median(peers) / known.stay_s)
-            if self._more_than_chance(member, peers) < STILL:
+        if known.stay_s is not None and usual_s is not None and self._says_something(member, usual_s):
+            wanted = min(1.0, usual_s / known.stay_s)
+            if self._more_than_chance(member, usual_s) < STILL:
                 # What is remembered of a moment keeps its share where it is; only what shows now lowers it.
                 wanted = max(wanted, member.ease)
-            why = f"connections stay {known.stay_s * 1000:.0f} ms, at its peers {median(peers) * 1000:.0f} ms"
+            why = f"connections stay {known.stay_s * 1000:.0f} ms, at its peers {usual_s * 1000:.0f} ms"
         seen_ms, usual_ms = self.activity.handshakes.median_ms(member.number, now), known.usual_ms
         if seen_ms is not None and usual_ms is not None and seen_ms > usual_ms + LATENCY_MS:
             by_latency = LATENCY_RATIO * usual_ms / seen_ms
@@ -152,23 +190,24 @@ class Anticipation:
                 wanted, why = by_load, f"its agent reports a load of {member.load:.0%}"
         return max(LEAST_EASE, wanted), why
 
-    def _says_something(self, member: MemberState, peers: list[float]) -> bool:
+    def _says_something(self, member: MemberState, usual_s: float) -> bool:
         """Whether it has more connections open than chance explains: a few more or less are no queue."""
-        return self._known[member.number].acting or self._more_than_chance(member, peers) >= 1.0
+        return self._known[member.number].acting or self._more_than_chance(member, usual_s) >= 1.0
 
-    def _more_than_chance(self, member: MemberState, peers: list[float]) -> float:
+    def _more_than_chance(self, member: MemberState, usual_s: float) -> float:
         """How many more connections it has open than expected, in parts of what chance explains."""
-        expected = self._expected(member, peers)
+        expected = self._expected(member, usual_s)
         return ((member.connections_active or 0) - expected) / (FEWEST_MORE + 3 * sqrt(expected))
 
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
-    def _steer(self, member: MemberState, others: list[MemberState], now: float) -> list[Decision]:
-        if not any(other.accepts_new for other in others):
+    def _steer(self, member: MemberState, peers: _Peers, now: float) -> list[Decision]:
+        if not peers.others(member):
             return self._move(member, 1.0, "nobody else takes new connections") if member.ease < 1.0 else []
         known = self._known[member.number]
-        wanted, why = self._wanted(member, others, now)
-        looks = SLOW_LOOKS if self._more_than_chance(member, self._stays(others, member) or [0.0]) >= EVIDENT else 1
+        usual_s = peers.usual_stay_s(member)
+        wanted, why = self._wanted(member, usual_s, now)
+        looks = SLOW_LOOKS if self._more_than_chance(member, usual_s or 0.0) >= EVIDENT else 1
         known.slow_looks = known.slow_looks + looks if wanted < 1 / SLOW_RATIO else 0
         known.acting = wanted < 1 / ALIKE_RATIO if known.acting else known.slow_looks >= SLOW_LOOKS
         if not known.acting:

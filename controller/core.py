@@ -200,6 +200,7 @@ class Core:
             self.services.next_deadline(now),
             self.agents.next_deadline(now),
             self.activity.next_deadline(),
+            self.anticipation.next_deadline(now),
             self.shares.next_deadline(now),
             self.telemetry.next_deadline(now),
             self.investigation.next_deadline(now),

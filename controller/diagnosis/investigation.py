@@ -31,8 +31,8 @@ from controller.services import Services
 from controller.topology import Endpoint
 
 INTERVAL_S = 0.25
-LOOKED_AT_ONCE, NEXT_LOOK_S = 32, 0.002
-"""Members, in one go: of a thousand that clients abort connections of, the rest waits, so that a reaction does not."""
+MEMBERS_AT_ONCE, CLIENTS_AT_ONCE, NEXT_LOOK_S = 32, 128, 0.002
+"""Of a thousand members whose clients abort connections the rest waits, so that a reaction does not."""
 SCAN_TARGETS = 8
 FEWEST = 3
 REVIEWED_S = 5.0
@@ -59,8 +59,9 @@ class Investigation:
         # In the order they came, unlike a set of texts: the same events give the same decisions in every process.
         self._touched_rules: dict[str, None] = {}
         self._last_run = self._counted_at = self._elapsed = 0.0
-        self._waiting: deque[int] = deque()
-        """Members that have still to be looked at in this run."""
+        self._waiting_clients: deque[int] = deque()
+        self._waiting_members: deque[int] = deque()
+        """Those that have still to be looked at in this run."""
 
     def apply(self, policy: Policy) -> None:
         """Forget what the policy no longer names."""
@@ -145,7 +146,7 @@ class Investigation:
 
     def next_deadline(self, now: float) -> float:
         """When to run again."""
-        if self._waiting:
+        if self._waiting_clients or self._waiting_members:
             return now + NEXT_LOOK_S
         touched = self._touched_clients or self._touched_members or self._touched_ports or self._touched_rules
         if touched or self.incidents.open or self.ways.telemetry.congested():
@@ -154,36 +155,45 @@ class Investigation:
 
     def run(self, now: float) -> list[Decision]:
         """Look at what was touched; open, update and close incidents."""
-        if self._waiting:
-            return self._look_at_members(now)
-        if now < self._last_run + INTERVAL_S:
-            return []
+        decisions: list[Decision] = []
+        if not self._waiting_clients and not self._waiting_members:
+            if now < self._last_run + INTERVAL_S:
+                return []
+            decisions += self._begin(now)
+        for _ in range(min(CLIENTS_AT_ONCE, len(self._waiting_clients))):
+            decisions += self._look_at_client(self._waiting_clients.popleft(), now)
+        # A client that is guilty is known before members are looked at.
+        if not self._waiting_clients:
+            for _ in range(min(MEMBERS_AT_ONCE, len(self._waiting_members))):
+                decisions += self._look_at_member(self._waiting_members.popleft(), self._elapsed, now)
+        if not self._waiting_clients and not self._waiting_members:
+            decisions += self._close_and_review(now)
+        return decisions
+
+    def _begin(self, now: float) -> list[Decision]:
+        """What is few is looked at now, the others wait for their turn."""
         elapsed = self._elapsed = min(now - self._last_run, 5.0)
         self._last_run = now
         decisions: list[Decision] = []
         for endpoint in self._touched_ports:
             decisions += self._look_at_port(endpoint, elapsed, now)
-        for address in self._touched_clients:
-            decisions += self._look_at_client(address, now)
-        self._waiting.extend(self._touched_members)
-        decisions += self._look_at_members(now)
         for rule in self._touched_rules:
             decisions += self._look_at_rule(rule, elapsed, now)
         self._touched_rules.clear()
         decisions += self._look_at_links(now)
+        self._waiting_clients.extend(self._touched_clients)
+        self._waiting_members.extend(self._touched_members)
         for touched in (self._touched_ports, self._touched_clients, self._touched_members):
             touched.clear()
+        return decisions
+
+    def _close_and_review(self, now: float) -> list[Decision]:
+        decisions: list[Decision] = []
         for incident in [*self.incidents.open.values()]:
             if now - incident.last_seen > QUIET_S:
                 decisions.append(self.cases.close(incident, now))
             elif 0 < now - incident.last_seen < REVIEWED_S and incident.subject.type is SubjectType.MEMBER:
                 decisions += self._review(incident, now)
-        return decisions
-
-    def _look_at_members(self, now: float) -> list[Decision]:
-        decisions: list[Decision] = []
-        for _ in range(min(LOOKED_AT_ONCE, len(self._waiting))):
-            decisions += self._look_at_member(self._waiting.popleft(), self._elapsed, now)
         return decisions
 
     def _review(self, incident: Incident, now: float) -> list[Decision]:
