@@ -31,7 +31,7 @@ from controller.services import Services
 from controller.topology import Endpoint
 
 INTERVAL_S = 0.25
-MEMBERS_AT_ONCE, CLIENTS_AT_ONCE, NEXT_LOOK_S = 32, 128, 0.002
+MEMBERS_AT_ONCE, CLIENTS_AT_ONCE, NEXT_LOOK_S = 24, 64, 0.002
 """Of a thousand members whose clients abort connections the rest waits, so that a reaction does not."""
 SCAN_TARGETS = 8
 FEWEST = 3
