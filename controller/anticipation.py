@@ -140,7 +140,8 @@ class Anticipation:
     def _follow(self, member: MemberState, now: float) -> None:
         known = self._known.setdefault(member.number, _Known())
         active, rate = member.connections_active, self.activity.connections_per_s(member)
-        if active is None or rate is None or rate < FEWEST_PER_S:
+        # In a slow start few come, and those that stay for long have stayed: it would look as slow as it is new.
+        if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
             known.stay_s = None
         else:
             stay_s = max(active / rate, SHORTEST_STAY_S)

@@ -152,3 +152,15 @@ def test_the_last_one_that_takes_connections_keeps_all_of_its_weight() -> None:
         pool.core.handle(LoadReported("web", member.policy.name, 0.1, "drain"), pool.now)
     pool.run(10)
     assert pool.members[0].ease == 1.0
+
+
+def test_who_is_let_in_slowly_is_not_slow_for_the_connections_that_outlived_its_absence() -> None:
+    pool = Pool(0.02, 0.02, 0.02)
+    pool.run(20)
+    back = pool.members[2]
+    back.slow_start_from = pool.now
+    for _ in range(10):
+        pool.open[2], pool.rates[2] = 14.0, 4.0
+        pool.now += LOOK_S
+        pool.look()
+    assert back.ease == 1.0
