@@ -55,6 +55,10 @@ class _Known:
     """What is remembered of a member."""
 
     stay_s: float | None = None
+    waiting_s: float = 0.0
+    """The same of those beyond `lasting`."""
+    lasting: int = 0
+    """How many stayed open while it got no new ones: they are meant to stay, and say nothing about how quick it is."""
     usual_ms: float | None = None
     acting: bool = False
     slow_looks: int = 0
@@ -145,7 +149,12 @@ class Anticipation:
             known.stay_s = None
         else:
             stay_s = max(active / rate, SHORTEST_STAY_S)
+            waiting_s = max((active - known.lasting) / rate, SHORTEST_STAY_S)
+            known.waiting_s = waiting_s if known.stay_s is None else self._smoothed(known.waiting_s, waiting_s)
             known.stay_s = stay_s if known.stay_s is None else self._smoothed(known.stay_s, stay_s)
+        if active is not None:
+            gets_none = rate is not None and rate < FEWEST_PER_S
+            known.lasting = active if gets_none else min(known.lasting, active)
         seen_ms = self.activity.handshakes.median_ms(member.number, now)
         if seen_ms is not None:
             usual = known.usual_ms
@@ -175,7 +184,7 @@ class Anticipation:
         known = self._known[member.number]
         wanted, why = 1.0, ""
         if known.stay_s is not None and usual_s is not None and self._says_something(member, usual_s):
-            wanted = min(1.0, usual_s / known.stay_s)
+            wanted = min(1.0, usual_s / known.waiting_s)
             if self._more_than_chance(member, usual_s) < STILL:
                 # What is remembered of a moment keeps its share where it is; only what shows now lowers it.
                 wanted = max(wanted, member.ease)

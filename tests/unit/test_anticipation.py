@@ -164,3 +164,14 @@ def test_who_is_let_in_slowly_is_not_slow_for_the_connections_that_outlived_its_
         pool.now += LOOK_S
         pool.look()
     assert back.ease == 1.0
+
+
+def test_connections_that_outlived_its_absence_take_nothing_from_a_member() -> None:
+    """Its peers have none of the kind."""
+    pool = Pool(0.02, 0.02, 0.02)
+    pool.run(20)
+    for rate in (0.0, 0.0, 8.0, 15.0, *[30.0] * 20):
+        pool.open, pool.rates[2] = [0.7, 0.7, 20.7], rate
+        pool.now += LOOK_S
+        pool.look()
+    assert pool.members[2].ease == 1.0
