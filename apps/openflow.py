@@ -130,9 +130,11 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
         if not self._is_sending and not close_socket and self.send_q.empty():
             if not permitted():
                 return True
-            buf, permitted = buf[self._send_now(buf) :], _always
-            if not buf:
+            sent = self._send_now(buf)
+            if sent == len(buf):
                 return True
+            if sent:
+                buf, permitted = buf[sent:], _always  # the rest of what has begun
         if self.send_q.qsize() > _QUEUED_AT_MOST or self._queued_bytes > _QUEUED_BYTES_AT_MOST:
             self.gate.refuse(self.address, "it takes nothing of what it is sent", "deaf")
             self.close()
