@@ -11,12 +11,15 @@ Nearly all garbage is freed without the collector, so it waits for a turn of its
 from __future__ import annotations
 
 import gc
+import itertools
 
 import eventlet
 
 EVERYTHING_EVERY_S = 3600.0
 _OLDEST = 2
 _NEWEST_EVERY_S, _NEW_OBJECTS = 0.25, 50_000
+_YOUNGER_EACH, _OLDER_EACH = 20, 400
+"""Turns after which those are looked at that survived one, or two."""
 
 
 def collect_sparingly() -> None:
@@ -40,9 +43,10 @@ def _set_aside(phase: str, info: dict[str, int]) -> None:
 
 
 def _look_at_the_newest_forever() -> None:
-    while True:
+    for turn in itertools.count(1):
         eventlet.sleep(_NEWEST_EVERY_S)
-        gc.collect(0)
+        # Emptied so often, the first generation never asks for the others by itself.
+        gc.collect(2 if turn % _OLDER_EACH == 0 else 1 if turn % _YOUNGER_EACH == 0 else 0)
 
 
 def _look_at_everything_forever() -> None:
