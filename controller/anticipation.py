@@ -55,8 +55,7 @@ class _Known:
     """What is remembered of a member."""
 
     stay_s: float | None = None
-    waiting_s: float = 0.0
-    """The same of those beyond `lasting`."""
+    """How long those stay that come and go."""
     lasting: int = 0
     """How many stayed open while it got no new ones: they are meant to stay, and say nothing about how quick it is."""
     usual_ms: float | None = None
@@ -144,17 +143,15 @@ class Anticipation:
     def _follow(self, member: MemberState, now: float) -> None:
         known = self._known.setdefault(member.number, _Known())
         active, rate = member.connections_active, self.activity.connections_per_s(member)
-        # In a slow start few come, and those that stay for long have stayed: it would look as slow as it is new.
-        if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
-            known.stay_s = None
-        else:
-            stay_s = max(active / rate, SHORTEST_STAY_S)
-            waiting_s = max((active - known.lasting) / rate, SHORTEST_STAY_S)
-            known.waiting_s = waiting_s if known.stay_s is None else self._smoothed(known.waiting_s, waiting_s)
-            known.stay_s = stay_s if known.stay_s is None else self._smoothed(known.stay_s, stay_s)
         if active is not None:
             gets_none = rate is not None and rate < FEWEST_PER_S
             known.lasting = active if gets_none else min(known.lasting, active)
+        # In a slow start the rate is behind the share; and an absence may have been too short to learn what lasts.
+        if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
+            known.stay_s = None
+        else:
+            stay_s = max(self._passing(member) / rate, SHORTEST_STAY_S)
+            known.stay_s = stay_s if known.stay_s is None else self._smoothed(known.stay_s, stay_s)
         seen_ms = self.activity.handshakes.median_ms(member.number, now)
         if seen_ms is not None:
             usual = known.usual_ms
@@ -173,7 +170,11 @@ class Anticipation:
             return True
         if known.stay_s is None or usual_s is None or known.stay_s < WATCHED_RATIO * usual_s:
             return False
-        return (member.connections_active or 0) >= self._expected(member, usual_s) + WATCHED_MORE
+        return self._passing(member) >= self._expected(member, usual_s) + WATCHED_MORE
+
+    def _passing(self, member: MemberState) -> int:
+        """Open connections without those that are meant to stay."""
+        return (member.connections_active or 0) - self._known[member.number].lasting
 
     def _expected(self, member: MemberState, usual_s: float) -> float:
         """How many connections it would have open, did they stay as long as at its peers."""
@@ -184,7 +185,7 @@ class Anticipation:
         known = self._known[member.number]
         wanted, why = 1.0, ""
         if known.stay_s is not None and usual_s is not None and self._says_something(member, usual_s):
-            wanted = min(1.0, usual_s / known.waiting_s)
+            wanted = min(1.0, usual_s / known.stay_s)
             if self._more_than_chance(member, usual_s) < STILL:
                 # What is remembered of a moment keeps its share where it is; only what shows now lowers it.
                 wanted = max(wanted, member.ease)
@@ -207,7 +208,7 @@ class Anticipation:
     def _more_than_chance(self, member: MemberState, usual_s: float) -> float:
         """How many more connections it has open than expected, in parts of what chance explains."""
         expected = self._expected(member, usual_s)
-        return ((member.connections_active or 0) - expected) / (FEWEST_MORE + 3 * sqrt(expected))
+        return (self._passing(member) - expected) / (FEWEST_MORE + 3 * sqrt(expected))
 
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
