@@ -70,7 +70,7 @@ class Telemetry:
     # --- questions -------------------------------------------------------------------------------------------------------------
 
     def link(self, near: Endpoint, now: float) -> LinkState:
-        """One direction of a link, named by the port that sends."""
+        """One direction of a link, named by the port that sends; where no switch is behind it, as `port`."""
         return self._state(near, self.topology.links.get(near), now)
 
     def port(self, endpoint: Endpoint, now: float) -> LinkState:

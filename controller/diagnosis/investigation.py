@@ -266,7 +266,7 @@ class Investigation:
 
     def _look_at_links(self, now: float) -> list[Decision]:
         decisions: list[Decision] = []
-        for state in lossy_links(self.topology, self.ways.telemetry, now):
+        for state in lossy_links(self.ways.telemetry, now):
             subject = Subject(SubjectType.LINK, self.ways.name_of(state.near))
             incident = self.incidents.open.get(subject)
             if incident is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from controller.diagnosis.features import Feature
 from controller.telemetry import BUSY_UTILISATION, LinkState, Telemetry
-from controller.topology import Endpoint, Topology
 
 FEWEST_PER_S = 10.0
 LOST_SHARE = 0.01
@@ -20,9 +19,9 @@ ECHO = 4.0
 """A link that loses so many times less than one beside it only gets in bursts what the other let through."""
 
 
-def lossy_links(topology: Topology, telemetry: Telemetry, now: float) -> list[LinkState]:
+def lossy_links(telemetry: Telemetry, now: float) -> list[LinkState]:
     """The congested links and hosts' ports that lose packets by their own fault, in order."""
-    losing = [state for near in telemetry.congested() if _loses(state := _state(topology, telemetry, near, now))]
+    losing = [state for near in telemetry.congested() if _loses(state := telemetry.link(near, now))]
     return [state for state in losing if not any(_echoes(state, other) for other in losing)]
 
 
@@ -32,10 +31,6 @@ def loss_features(state: LinkState) -> list[Feature]:
         f"{state.drops_per_s:.0f} packets per second" if state.drops_per_s else f"{state.loss or 0.0:.0%} of own probes"
     )
     return [Feature("link", "congested", f"the link is full and loses {lost}")]
-
-
-def _state(topology: Topology, telemetry: Telemetry, near: Endpoint, now: float) -> LinkState:
-    return telemetry.link(near, now) if near in topology.links else telemetry.port(near, now)
 
 
 def _loses(state: LinkState) -> bool:
