@@ -134,7 +134,7 @@ class Etcd:
             return self._answer(path, body, timeout_s)
 
     def _log_in(self, timeout_s: float) -> None:
-        self._token: str | None = None
+        self._token = None
         who = {"name": self._address.user, "password": self._address.password}
         self._token = str(self._answer("auth/authenticate", who, timeout_s)["token"])
 
@@ -180,7 +180,7 @@ class Etcd:
 
     def _next_endpoint(self) -> None:
         self._turn = (self._turn + 1) % len(self._address.endpoints)
-        self._token: str | None = None
+        self._token = None
         self.stop_watching()
 
     # --- keys ------------------------------------------------------------------------------------------------------------------

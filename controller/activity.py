@@ -27,6 +27,7 @@ _COUNTED = (Kind.ABORTED_BY_MEMBER, Kind.ABORTED_BY_CLIENT)
 """What switches call the resets of a connection that had begun, whatever kind it is when looked at."""
 _NOT_BEGUN = frozenset({Kind.REFUSED, Kind.OUT_OF_WINDOW, Kind.INJECTED})
 BELIEVED_S = 6.0
+"""More that ended than began is believed after so long: counters lag by less."""
 FEWEST_ATTEMPTS_PER_S = 0.01
 SUMMED_S, SUMMED_CLOSELY_S = 0.9, 0.4
 COMING_IN_S = 0.1
@@ -110,7 +111,7 @@ class Activity:
             balance = self._balance(member)
             if balance is not None:
                 self._settled.setdefault(member.number, _Settled()).take(balance, now)
-            was_full, member.connections_active = member.is_full, self.active(member)
+            was_full, member.connections_active = member.is_full, self._open(member, balance)
             if was_full != member.is_full:
                 self.services.pools.touch()
 
@@ -123,7 +124,10 @@ class Activity:
 
     def active(self, member: MemberState) -> int | None:
         """Open connections: those that began less those that said FIN first, or were aborted."""
-        balance, settled = self._balance(member), self._settled.get(member.number)
+        return self._open(member, self._balance(member))
+
+    def _open(self, member: MemberState, balance: int | None) -> int | None:
+        settled = self._settled.get(member.number)
         return None if balance is None else max(0, balance + (settled.for_good if settled else 0))
 
     def _balance(self, member: MemberState) -> int | None:

@@ -442,14 +442,15 @@ class Core:
             if now >= due:
                 del self._arriving[dpid]
                 decisions += self._take_over(dpid, installed, now)
-        decisions += self.heartbeat.on_tick(self._edges(), now)
+        edges = self._edges()
+        decisions += self.heartbeat.on_tick(edges, now)
         self.readings.closely = self.anticipation.watching
-        decisions += self.readings.requests_closely(self._edges(), now)
+        decisions += self.readings.requests_closely(edges, now)
         attentive = bool(self.investigation.incidents.open) or now < self._attentive_until
-        asked = self.readings.requests(self._edges(), sorted(self.installed), self.firewall.rulebook, attentive, now)
+        asked = self.readings.requests(edges, sorted(self.installed), self.firewall.rulebook, attentive, now)
         if asked:
             decisions += [*asked, *self._find_members(now), *self.firewall.follow_schedules(now)]
-        return decisions + self.firewall.on_tick(self._edges(), now)
+        return decisions + self.firewall.on_tick(edges, now)
 
     def _edges(self) -> list[int]:
         return [dpid for dpid in self.topology.edges() if dpid in self.installed]

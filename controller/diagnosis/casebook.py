@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.decisions import Announce, Decision
 from controller.diagnosis.features import Feature, subject_feature
 from controller.diagnosis.incidents import QUIET_S, Incident, Incidents, Subject
-from controller.diagnosis.model import Model
+from controller.diagnosis.model import Diagnosis, Model
 
 REMEMBERED = 4096
 
@@ -36,7 +36,7 @@ class Casebook:
         if incident is None:
             incident, changed = self.begin(subject, features, now), True
         else:
-            changed = incident.update(self._model.diagnose([*features, subject_feature(subject.type.value)]), now)
+            changed = incident.update(self._diagnose(subject, features), now)
         incident.resets += count
         if goes_on:
             incident.last_seen = now
@@ -44,12 +44,15 @@ class Casebook:
 
     def begin(self, subject: Subject, features: list[Feature], now: float) -> Incident:
         """A new incident."""
-        diagnosis = self._model.diagnose([*features, subject_feature(subject.type.value)])
+        diagnosis = self._diagnose(subject, features)
         first = self._first.pop(subject, now)
         incident = Incident(self.incidents.next_id(), subject, now, now, diagnosis, first_reset=first)
         incident.update(diagnosis, now)
         self.incidents.add(incident)
         return incident
+
+    def _diagnose(self, subject: Subject, features: list[Feature]) -> Diagnosis:
+        return self._model.diagnose([*features, subject_feature(subject.type.value)])
 
     def close(self, incident: Incident, now: float) -> Decision:
         """It is over."""

@@ -37,16 +37,14 @@ class Ways:
         The name is `dpid:port-dpid:port` for a link, `dpid:port` for the port of a host.
         """
         measured = False
-        blamed: dict[str, float] = {}
-        drops: dict[str, float] = {}
+        blamed: dict[str, tuple[float, float]] = {}
         everybody = sum(share for _, share in clients)
         edges: dict[int, float] = {}
         for host, share in ((member, everybody), *clients):
             state = self.telemetry.port(host.endpoint, now)
             measured |= state.utilisation is not None
             if state.congested:
-                name = place_name(host.endpoint)
-                blamed[name], drops[name] = share, state.drops_per_s or 0.0
+                blamed[place_name(host.endpoint)] = share, state.drops_per_s or 0.0
         for client, share in clients:
             edges[client.dpid] = edges.get(client.dpid, 0.0) + share
         for edge, share in edges.items():
@@ -55,9 +53,9 @@ class Ways:
                 measured |= state.utilisation is not None
                 if state.congested:
                     name = self.name_of(near)
-                    blamed[name], drops[name] = blamed.get(name, 0.0) + share, state.drops_per_s or 0.0
-        # Of two that all have on their way, what the first lets through arrives at the second in bursts.
-        worst = max(blamed, key=lambda name: (blamed[name], drops[name]), default=None)
-        if worst is not None and blamed[worst] >= EXPLAINS * everybody:
+                    blamed[name] = blamed.get(name, (0.0, 0.0))[0] + share, state.drops_per_s or 0.0
+        # Of two that all have on their way, what the first lets through arrives at the second in bursts: who drops most, then.
+        worst = max(blamed, key=blamed.__getitem__, default=None)
+        if worst is not None and blamed[worst][0] >= EXPLAINS * everybody:
             return True, worst
         return (False if measured else None), None
