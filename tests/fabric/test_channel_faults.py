@@ -90,7 +90,7 @@ def test_the_database_of_the_switches_dies_and_comes_back(bed: Bed) -> None:
     """Nothing is lost that was there: connections, entries, control channels, members.
 
     Without its database ovs-vswitchd holds no lock, and its main thread, which carries the packets of the userspace datapath, runs no
-    bridge (`bridge_run`): what is sent meanwhile waits for a retransmission. With the kernel's datapath it would not.
+    bridge (`bridge_run`): what is sent meanwhile waits for a retransmission.
     """
     bed.in_order()
     bed.all_in()
