@@ -68,9 +68,13 @@ class Director:
             tally.begin(phase.name, began)
         self._screen.phase_begins(phase.name, began - self._begun)
         for do, member in phase.orders:
-            done = self._stage.order(do, tally.take, member=member)
+            told: list[Record] = []
+            done = self._stage.order(do, told.append, member=member)
             if "gone" in done:
+                # Before what its clients told meanwhile is counted: they lost what was its own to break.
                 tally.deaths.append(Death(member, done["began"], done["gone"]))
+            for record in told:
+                tally.take(record)
         while (left := began + phase.duration_s - self._stage.now()) > 0:
             self._stage.drain(tally.take, min(_TURN_S, left))
             self._look(tally)
