@@ -56,8 +56,10 @@ class _Known:
 
     stay_s: float | None = None
     """How long those stay that come and go."""
-    lasting: int = 0
+    lasting: int | None = None
     """How many stayed open while it got no new ones: they are meant to stay, and say nothing about how quick it is."""
+    lasting_at_peers: int = 0
+    """The most that are known of a peer: who never was without new ones has as many, for all that is known."""
     usual_ms: float | None = None
     acting: bool = False
     slow_looks: int = 0
@@ -128,6 +130,10 @@ class Anticipation:
 
     def _look_at(self, members: list[MemberState], now: float, acting: bool) -> list[Decision]:
         for member in members:
+            self._follow_lasting(member)
+        most = max((self._known[member.number].lasting or 0 for member in members), default=0)
+        for member in members:
+            self._known[member.number].lasting_at_peers = most
             self._follow(member, now)
         peers = _Peers({member.number: self._known[member.number].stay_s for member in members if member.accepts_new})
         self._stand_out |= any(self._stands_out(member, peers.usual_stay_s(member)) for member in members)
@@ -140,12 +146,19 @@ class Anticipation:
 
     # --- what is known ---------------------------------------------------------------------------------------------------------
 
-    def _follow(self, member: MemberState, now: float) -> None:
+    def _follow_lasting(self, member: MemberState) -> None:
         known = self._known.setdefault(member.number, _Known())
         active, rate = member.connections_active, self.activity.connections_per_s(member)
-        if active is not None:
-            gets_none = rate is not None and rate < FEWEST_PER_S
-            known.lasting = active if gets_none else min(known.lasting, active)
+        if active is None:
+            return
+        if rate is not None and rate < FEWEST_PER_S:
+            known.lasting = active
+        elif known.lasting is not None:
+            known.lasting = min(known.lasting, active)
+
+    def _follow(self, member: MemberState, now: float) -> None:
+        known = self._known[member.number]
+        active, rate = member.connections_active, self.activity.connections_per_s(member)
         # In a slow start the rate is behind the share; and an absence may have been too short to learn what lasts.
         if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
             known.stay_s = None
@@ -174,7 +187,9 @@ class Anticipation:
 
     def _passing(self, member: MemberState) -> int:
         """Open connections without those that are meant to stay."""
-        return (member.connections_active or 0) - self._known[member.number].lasting
+        known = self._known[member.number]
+        lasting = known.lasting_at_peers if known.lasting is None else known.lasting
+        return max(0, (member.connections_active or 0) - lasting)
 
     def _expected(self, member: MemberState, usual_s: float) -> float:
         """How many connections it would have open, did they stay as long as at its peers."""
@@ -207,8 +222,9 @@ class Anticipation:
 
     def _more_than_chance(self, member: MemberState, usual_s: float) -> float:
         """How many more connections it has open than expected, in parts of what chance explains."""
-        expected = self._expected(member, usual_s)
-        return (self._passing(member) - expected) / (FEWEST_MORE + 3 * sqrt(expected))
+        expected, known = self._expected(member, usual_s), self._known[member.number]
+        guessed = known.lasting_at_peers if known.lasting is None else 0
+        return (self._passing(member) - expected) / (FEWEST_MORE + 3 * sqrt(expected + guessed))
 
     # --- acting ----------------------------------------------------------------------------------------------------------------
 

@@ -175,3 +175,22 @@ def test_connections_that_outlived_its_absence_take_nothing_from_a_member() -> N
         pool.now += LOOK_S
         pool.look()
     assert pool.members[2].ease == 1.0
+
+
+def test_who_was_never_absent_is_taken_to_have_as_many_that_last_as_its_peers() -> None:
+    """Give or take what chance explains."""
+    pool = Pool(0.02, 0.02, 0.02)
+    for rates in (*[(80.0,) * 3] * 5, *[(240.0, 0.0, 0.0)] * 4, *[(80.0,) * 3] * 20):
+        pool.open, pool.rates = [16.7, 8.7, 9.7], list(rates)
+        pool.now += LOOK_S
+        pool.look()
+    assert [member.ease for member in pool.members] == [1.0, 1.0, 1.0]
+
+
+def test_a_queue_shows_also_beside_connections_that_last() -> None:
+    pool = Pool(0.02, 0.02, 0.02)
+    for rates, queue in (*[((240.0, 0.0, 0.0), 0.0)] * 4, *[((80.0,) * 3, 40.0)] * 5):
+        pool.open, pool.rates = [10.7 + queue, 8.7, 9.7], list(rates)
+        pool.now += LOOK_S
+        pool.look()
+    assert pool.members[0].ease < 0.5
