@@ -30,9 +30,13 @@ SLOW_LOOKS = 2
 EVIDENT = 2.0
 """So many times as many more as chance explains need no second look."""
 FEWEST_MORE = 4
+VARIED_S = 5.0
+VARIES, STILL_VARIES = 4.0, 16.0
+"""Of connections that come and go the open ones vary as by chance: their variance is their number, so seldom a quarter of it. Acting
+begins at the first and ends at the second."""
 STILL = 0.25
 """A step down needs so much of what chance explains at that very look."""
-DEADBAND = 0.2
+DEADBAND = 0.5
 """A share that is wrong by less than this part is left alone."""
 STEP_DOWN, STEP_UP_PER_S = 0.7, 1.07
 LONGEST_STEP_S = 1.0
@@ -43,7 +47,7 @@ LONGEST_STAY_S = 5.0
 SHORTEST_STAY_S = 0.002
 LATENCY_RATIO, LATENCY_MS = 3.0, 5.0
 FULL_LOAD, HIGH_LOAD = 0.95, 0.85
-SMOOTHED, FALLING_S = 0.5, 4.0
+SMOOTHED, FALLING_S = 0.3, 15.0
 USUAL_LEARNING = 0.02
 ANNOUNCED_STEP = 0.15
 MEMBERS_AT_ONCE, NEXT_LOOK_S = 64, 0.002
@@ -55,11 +59,9 @@ class _Known:
     """What is remembered of a member."""
 
     stay_s: float | None = None
-    """How long those stay that come and go."""
-    lasting: int | None = None
-    """How many stayed open while it got no new ones: they are meant to stay, and say nothing about how quick it is."""
-    lasting_at_peers: int = 0
-    """The most that are known of a peer: who never was without new ones has as many, for all that is known."""
+    mean_open: float = 0.0
+    variance_open: float = 0.0
+    """Of the open connections, recent ones above all."""
     usual_ms: float | None = None
     acting: bool = False
     slow_looks: int = 0
@@ -130,10 +132,6 @@ class Anticipation:
 
     def _look_at(self, members: list[MemberState], now: float, acting: bool) -> list[Decision]:
         for member in members:
-            self._follow_lasting(member)
-        most = max((self._known[member.number].lasting or 0 for member in members), default=0)
-        for member in members:
-            self._known[member.number].lasting_at_peers = most
             self._follow(member, now)
         peers = _Peers({member.number: self._known[member.number].stay_s for member in members if member.accepts_new})
         self._stand_out |= any(self._stands_out(member, peers.usual_stay_s(member)) for member in members)
@@ -146,25 +144,17 @@ class Anticipation:
 
     # --- what is known ---------------------------------------------------------------------------------------------------------
 
-    def _follow_lasting(self, member: MemberState) -> None:
-        known = self._known.setdefault(member.number, _Known())
-        active, rate = member.connections_active, self.activity.connections_per_s(member)
-        if active is None:
-            return
-        if rate is not None and rate < FEWEST_PER_S:
-            known.lasting = active
-        elif known.lasting is not None:
-            known.lasting = min(known.lasting, active)
-
     def _follow(self, member: MemberState, now: float) -> None:
-        known = self._known[member.number]
+        known = self._known.setdefault(member.number, _Known())
         active, rate = member.connections_active, self.activity.connections_per_s(member)
         # In a slow start the rate is behind the share; and an absence may have been too short to learn what lasts.
         if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
             known.stay_s = None
+            known.mean_open, known.variance_open = active or 0.0, 0.0
         else:
-            stay_s = max(self._passing(member) / rate, SHORTEST_STAY_S)
-            known.stay_s = stay_s if known.stay_s is None else self._smoothed(known.stay_s, stay_s)
+            self._follow_variance(known, active)
+            stay_s = max(active / rate, SHORTEST_STAY_S)
+            known.stay_s = stay_s if known.stay_s is None else self._smoothed(known.stay_s, stay_s, active)
         seen_ms = self.activity.handshakes.median_ms(member.number, now)
         if seen_ms is not None:
             usual = known.usual_ms
@@ -172,9 +162,15 @@ class Anticipation:
             learned = USUAL_LEARNING if usual is not None and seen_ms < LATENCY_RATIO * usual else 0.0
             known.usual_ms = seen_ms if usual is None else usual + learned * (seen_ms - usual)
 
-    def _smoothed(self, before_s: float, now_s: float) -> float:
+    def _follow_variance(self, known: _Known, active: int) -> None:
+        """Exponentially weighted (Finch, Incremental calculation of weighted mean and variance, 2009, equation 143)."""
+        part, more = 1.0 - exp(-self._elapsed_s / VARIED_S), active - known.mean_open
+        known.mean_open += part * more
+        known.variance_open = (1.0 - part) * (known.variance_open + part * more * more)
+
+    def _smoothed(self, before_s: float, now_s: float, active: int) -> float:
         """A queue is believed at once; that it is gone, slowly: a few connections open say little about how long they stay."""
-        part = SMOOTHED if now_s > before_s else 1.0 - exp(-self._elapsed_s / FALLING_S)
+        part = SMOOTHED if now_s > before_s and active >= FEWEST_MORE else 1.0 - exp(-self._elapsed_s / FALLING_S)
         return before_s + part * (now_s - before_s)
 
     def _stands_out(self, member: MemberState, usual_s: float | None) -> bool:
@@ -183,13 +179,7 @@ class Anticipation:
             return True
         if known.stay_s is None or usual_s is None or known.stay_s < WATCHED_RATIO * usual_s:
             return False
-        return self._passing(member) >= self._expected(member, usual_s) + WATCHED_MORE
-
-    def _passing(self, member: MemberState) -> int:
-        """Open connections without those that are meant to stay."""
-        known = self._known[member.number]
-        lasting = known.lasting_at_peers if known.lasting is None else known.lasting
-        return max(0, (member.connections_active or 0) - lasting)
+        return (member.connections_active or 0) >= self._expected(member, usual_s) + WATCHED_MORE
 
     def _expected(self, member: MemberState, usual_s: float) -> float:
         """How many connections it would have open, did they stay as long as at its peers."""
@@ -217,14 +207,17 @@ class Anticipation:
         return max(LEAST_EASE, wanted), why
 
     def _says_something(self, member: MemberState, usual_s: float) -> bool:
-        """Whether it has more connections open than chance explains: a few more or less are no queue."""
-        return self._known[member.number].acting or self._more_than_chance(member, usual_s) >= 1.0
+        """Whether it has more connections open than chance explains, and they come and go: neither a few nor idle ones are a queue."""
+        known = self._known[member.number]
+        active = member.connections_active or 0
+        if known.acting:
+            return active <= STILL_VARIES * known.variance_open
+        return active <= VARIES * known.variance_open and self._more_than_chance(member, usual_s) >= 1.0
 
     def _more_than_chance(self, member: MemberState, usual_s: float) -> float:
         """How many more connections it has open than expected, in parts of what chance explains."""
-        expected, known = self._expected(member, usual_s), self._known[member.number]
-        guessed = known.lasting_at_peers if known.lasting is None else 0
-        return (self._passing(member) - expected) / (FEWEST_MORE + 3 * sqrt(expected + guessed))
+        expected = self._expected(member, usual_s)
+        return ((member.connections_active or 0) - expected) / (FEWEST_MORE + 3 * sqrt(expected))
 
     # --- acting ----------------------------------------------------------------------------------------------------------------
 
@@ -234,6 +227,9 @@ class Anticipation:
         known = self._known[member.number]
         usual_s = peers.usual_stay_s(member)
         wanted, why = self._wanted(member, usual_s, now)
+        if known.stay_s is not None and usual_s is not None:
+            # Less than the least share cannot be wanted; to remember more would only delay the return.
+            known.stay_s = min(known.stay_s, usual_s / LEAST_EASE)
         looks = SLOW_LOOKS if self._more_than_chance(member, usual_s or 0.0) >= EVIDENT else 1
         known.slow_looks = known.slow_looks + looks if wanted < 1 / SLOW_RATIO else 0
         known.acting = wanted < 1 / ALIKE_RATIO if known.acting else known.slow_looks >= SLOW_LOOKS
