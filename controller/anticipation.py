@@ -48,6 +48,8 @@ SHORTEST_STAY_S = 0.002
 LATENCY_RATIO, LATENCY_MS = 3.0, 5.0
 FULL_LOAD, HIGH_LOAD = 0.95, 0.85
 SMOOTHED, FALLING_S = 0.3, 15.0
+RATES_LAG_S = 8.0
+"""When connections begin to come, their rate is told too low for so long, and how long they stay would be told too high."""
 USUAL_LEARNING = 0.02
 ANNOUNCED_STEP = 0.15
 MEMBERS_AT_ONCE, NEXT_LOOK_S = 64, 0.002
@@ -58,6 +60,8 @@ MEMBERS_AT_ONCE, NEXT_LOOK_S = 64, 0.002
 class _Known:
     """What is remembered of a member."""
 
+    coming_from: float | None = None
+    """Since when connections have come (s)."""
     stay_s: float | None = None
     mean_open: float = 0.0
     variance_open: float = 0.0
@@ -147,8 +151,11 @@ class Anticipation:
     def _follow(self, member: MemberState, now: float) -> None:
         known = self._known.setdefault(member.number, _Known())
         active, rate = member.connections_active, self.activity.connections_per_s(member)
-        # In a slow start the rate is behind the share; and an absence may have been too short to learn what lasts.
         if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
+            known.coming_from = None
+        elif known.coming_from is None:
+            known.coming_from = now
+        if active is None or rate is None or known.coming_from is None or now < known.coming_from + RATES_LAG_S:
             known.stay_s = None
             known.mean_open, known.variance_open = active or 0.0, 0.0
         else:
@@ -170,8 +177,8 @@ class Anticipation:
 
     def _smoothed(self, before_s: float, now_s: float, active: int) -> float:
         """A queue is believed at once; that it is gone, slowly: a few connections open say little about how long they stay."""
-        part = SMOOTHED if now_s > before_s and active >= FEWEST_MORE else 1.0 - exp(-self._elapsed_s / FALLING_S)
-        return before_s + part * (now_s - before_s)
+        grows = now_s > before_s and active >= FEWEST_MORE
+        return before_s + (SMOOTHED if grows else 1.0 - exp(-self._elapsed_s / FALLING_S)) * (now_s - before_s)
 
     def _stands_out(self, member: MemberState, usual_s: float | None) -> bool:
         known = self._known[member.number]

@@ -195,7 +195,8 @@ def test_who_happens_to_have_more_that_last_is_not_slow_when_its_peers_come_back
 
 def test_a_queue_shows_also_beside_connections_that_last() -> None:
     pool = Pool(0.02, 0.02, 0.02)
-    for rates, queue in (*[((240.0, 0.0, 0.0), 0.0)] * 4, *[((80.0,) * 3, 40.0)] * 5):
+    alike = (80.0,) * 3
+    for rates, queue in (*[((240.0, 0.0, 0.0), 0.0)] * 4, *[(alike, 0.0)] * 5, *[(alike, 40.0)] * 5):
         pool.open, pool.rates = [10.7 + queue, 8.7, 9.7], list(rates)
         pool.now += LOOK_S
         pool.look()
