@@ -37,11 +37,17 @@ missing_packages() {
   for provider in "${!FABRIC_PACKAGES[@]}"; do
     command -v "$provider" >/dev/null || echo "${FABRIC_PACKAGES[$provider]}"
   done
-  [ "$1" != peers ] || [ -e $NGINX_STREAM ] || echo libnginx-mod-stream
+  [ "$1" != peers ] || missing_peers
   [ "$1" = tests ] && has_browser_packages || return 0
   for provider in "${!BROWSER_PACKAGES[@]}"; do
     command -v "$provider" >/dev/null || echo "${BROWSER_PACKAGES[$provider]}"
   done
+}
+
+missing_peers() {
+  [ -e $NGINX_STREAM ] || echo libnginx-mod-stream
+  command -v ovn-northd >/dev/null || echo ovn-central
+  command -v ovn-controller >/dev/null || echo ovn-host
 }
 
 has_browser_packages() {

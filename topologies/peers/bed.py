@@ -11,6 +11,7 @@ from pathlib import Path
 
 from topologies.fabric import DEFAULT_CONTROLLERS, Fabric
 from topologies.lab.controller import Controller
+from topologies.peers.ovn import Ovn
 from topologies.single import SingleTopo
 
 CLIENT, ATTACKER, PROXY, MEMBERS = "h1", "h2", "h3", ("h4", "h5", "h6")
@@ -76,7 +77,7 @@ class Proxy:
 
 
 PLAIN, RESETLB = "plain L2", "ResetLB"
-HAPROXY, TUNED, NGINX = "HAProxy", "HAProxy tuned", "nginx stream"
+HAPROXY, TUNED, NGINX, OVN = "HAProxy", "HAProxy tuned", "nginx stream", "OVN"
 PROXIES = {
     HAPROXY: Proxy("haproxy", _HAPROXY, "  server {name} {address}:{port} check inter 2s"),
     # Of its documentation (configuration.txt, `observe`, `retries`, `option redispatch`), what helps a TCP balancer most.
@@ -99,13 +100,13 @@ def balanced(variant: str) -> Iterator[tuple[Fabric, Address]]:
     """
     ours = variant == RESETLB
     with Fabric(SingleTopo(hosts=6), DEFAULT_CONTROLLERS if ours else ()) as fabric:
-        if not ours:
+        if variant not in (RESETLB, OVN):
             fabric.add_flows("s1", ["actions=NORMAL"])
         yield fabric, _asked(fabric, variant)
 
 
 def _asked(fabric: Fabric, variant: str) -> Address:
-    if variant == RESETLB:
+    if variant in (RESETLB, OVN):
         return VIP, VIP_PORT
     return (fabric.address(MEMBERS[0]), MEMBER_PORT) if variant == PLAIN else (fabric.address(PROXY), PROXY_PORT)
 
@@ -120,6 +121,9 @@ def balancing(variant: str, fabric: Fabric) -> Iterator[None]:
     elif variant == RESETLB:
         with Controller(Path(tempfile.mkdtemp(prefix="peers-")), _policy(fabric), "ryu", None) as controller:
             _wait_until_known(fabric, controller)
+            yield
+    elif variant == OVN:
+        with Ovn(fabric, "s1").balancing(CLIENT, VIP, VIP_PORT, MEMBERS, MEMBER_PORT):
             yield
     else:
         yield

@@ -25,6 +25,7 @@ from topologies.peers.bed import (
     MEMBER_PORT,
     MEMBERS,
     NGINX,
+    OVN,
     RESETLB,
     TUNED,
     Address,
@@ -35,7 +36,7 @@ from topologies.servers import SwitchableServer
 
 RATE, WELL_S, FAILING_S = 500.0, 4.0, 10.0
 FORGED_PER_S = 100.0
-VARIANTS = (RESETLB, TUNED, HAPROXY, NGINX)
+VARIANTS = (RESETLB, TUNED, HAPROXY, NGINX, OVN)
 FAULTS = {
     "closed": ("listener closed, process alive", {"fault": Fault.REFUSE}),
     "reset": ("RST after accept", {"fault": Fault.RESET_ON_ACCEPT}),
