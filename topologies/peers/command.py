@@ -12,8 +12,9 @@ from pathlib import Path
 from topologies import figures, sandbox
 from topologies.peers import data_plane, failover
 
+ALT = {"failover": "The failed connections as bars", "data-plane": "Requests and new connections per second as bars"}
 BENCHES = {"failover": failover, "data-plane": data_plane}
-PAGE = Path("docs/benchmarks.md")
+PAGE, IMAGES = Path("docs/benchmarks.md"), Path("docs/images")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not sandbox.inside():
             return sandbox.enter([sys.executable, "-m", "topologies.peers.command", *given])
-        table = BENCHES[options.bench].measure(options.n)
+        table, picture = BENCHES[options.bench].measure(options.n)
     except (RuntimeError, subprocess.SubprocessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -44,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = f"{table}\n\n{machine}"
     print(f"\n{text}")
     if options.write:
-        figures.put(PAGE, f"scripts/bench {options.bench} --write", text)
+        figures.put(
+            PAGE,
+            f"scripts/bench {options.bench} --write",
+            f"{text}\n\n![{ALT[options.bench]}]({IMAGES.name}/bench-{options.bench}.svg)",
+        )
+        (IMAGES / f"bench-{options.bench}.svg").write_text(picture)
     return 0
 
 

@@ -7,6 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 from topologies.fabric import Fabric
+from topologies.peers.bars import bars
 from topologies.peers.bed import CLIENT, HAPROXY, MEMBERS, NGINX, PLAIN, RESETLB, Address, balanced, balancing
 from topologies.servers import Nginx
 
@@ -57,8 +58,8 @@ def _latency_ms(text: str, percentile: int) -> float:
     return float(found[1]) * _UNITS_MS[found[2]]
 
 
-def measure(n: int) -> str:
-    """Every variant in turn, medians of `n`, as a table; ratios are to plain L2."""
+def measure(n: int) -> tuple[str, str]:
+    """Every variant in turn, medians of `n`, as a table and a picture; ratios are to plain L2."""
     runs: dict[str, list[Seen]] = {variant: [] for variant in VARIANTS}
     for number in range(1, n + 1):
         for variant in VARIANTS:
@@ -78,4 +79,11 @@ def measure(n: int) -> str:
         f"| {seen.p99_ms:.2f} ms | {seen.connections_per_s:,.0f} | {seen.connections_per_s / plain.connections_per_s:.2f} |"
         for variant, seen in middles.items()
     ]
-    return "\n".join(lines)
+    picture = bars(
+        "Requests and new connections per second by balancer",
+        {
+            "requests/s on connections that stay": {name: seen.requests_per_s for name, seen in middles.items()},
+            "new connections/s, a request each": {name: seen.connections_per_s for name, seen in middles.items()},
+        },
+    )
+    return "\n".join(lines), picture

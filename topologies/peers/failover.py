@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from topologies.faulty_server import Fault
 from topologies.load import Outcome
+from topologies.peers.bars import bars
 from topologies.peers.bed import (
     ATTACKER,
     CLIENT,
@@ -99,8 +100,8 @@ def _seen(attempts: Sequence[dict[str, object]], began: float) -> Seen:
     )
 
 
-def measure(n: int) -> str:
-    """Every variant under every fault, in turn, medians of `n`, as a table."""
+def measure(n: int) -> tuple[str, str]:
+    """Every variant under every fault, in turn, medians of `n`, as a table and a picture."""
     runs: dict[tuple[str, bool, str], list[Seen]] = {}
     for number in range(1, n + 1):
         for fault in FAULTS:
@@ -116,6 +117,7 @@ def measure(n: int) -> str:
         "| fault of one of three | attacked | balancer | failed of | slowest connect | last failure | answers of the victim |",
         "|---|---|---|---:|---:|---:|---:|",
     ]
+    failed: dict[str, dict[str, float]] = {}
     for (fault, attacked, variant), found in runs.items():
         middle = Seen(*(median(values) for values in zip(*found, strict=True)))
         lines.append(
@@ -123,4 +125,6 @@ def measure(n: int) -> str:
             f"| {middle.slowest_ms:.0f} ms | {f'{middle.last_failure_s:.1f} s' if middle.failed else '–'} "
             f"| {middle.victim_share:.0%} |"
         )
-    return "\n".join(lines)
+        if not attacked:
+            failed.setdefault(f"{FAULTS[fault][0]}: failed connections", {})[variant] = middle.failed
+    return "\n".join(lines), bars("Failed connections by fault and balancer", failed)
