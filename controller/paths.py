@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from controller.decisions import Announce, Decision
 from controller.hosts import place_name
 from controller.pressure import PRESSED_UTILISATION, Pressure, pressure
-from controller.steering import CEILING_S, DOWN_S, FULL, Steered
+from controller.steering import DOWN_S, FULL, Steered
 from controller.telemetry import LinkState
 from controller.topology import Endpoint, Topology
 
@@ -148,10 +148,14 @@ class Paths:
         found, steered.sign = pressure(measured(near))
         if found is not steered.found:
             steered.found, steered.found_since = found, now
-        if steered.ceiling_s > CEILING_S and self._would_not_fit(near[0], measured):
+        if not steered.learned:
+            return
+        # Where a link begins may be behind the switch that divides what crosses it.
+        dividing = {near[0], *(self.topology.links[near[0], port][0] for port in self.topology.fabric_ports(near[0]))}
+        if any(self._would_not_fit(dpid, measured) for dpid in dividing):
             steered.busy_until = now + FORGOTTEN_S
         elif now >= steered.busy_until:
-            steered.ceiling, steered.ceiling_s = FULL, CEILING_S
+            steered.forget(now)
 
     def _would_not_fit(self, dpid: int, measured: Measured) -> bool:
         """Whether a switch sends more than one of its links could carry: only then it matters how its traffic is divided."""

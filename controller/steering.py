@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from controller.pressure import Pressure
 
 FULL, DEMOTED = 100, 10
+SMALL = 7
+"""Beside a full one a fifteenth of the traffic: all of it is less than the larger steps move."""
 DOWN_S, UP_S = 3.0, 5.0
 CEILING_S, LONGEST_CEILING_S = 600.0, 7200.0
 REMEMBERED_S = 60.0
@@ -41,20 +43,35 @@ class Steered:
     remembered_until: float = 0.0
 
     def lower(self, now: float) -> None:
-        """Halve it; what it grew to was too much."""
+        """Halve it, a small one to the least; what it grew to was too much."""
         if self.grew_from is not None:
             self.ceiling, self.ceiling_until = self.grew_from, now + self.ceiling_s
             self.ceiling_s = min(LONGEST_CEILING_S, 2 * self.ceiling_s)
         self.lowered_from, self.lowered_at = self.weight, now
-        self.weight, self.grew_from = max(self.least, (self.weight + 1) // 2), None
+        self.weight = self.least if self.weight <= SMALL else max(self.least, (self.weight + 1) // 2)
+        self.grew_from = None
         self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
 
     def take_back(self, now: float) -> None:
-        """Undo the last step, which was one down and helped nobody; it is not tried again for long, twice as long each time."""
+        """Undo the last step, which was one down and helped nobody: none is tried for long, twice as long each time.
+
+        None up either: what has grown may fall again.
+        """
         assert self.lowered_from is not None
         self.weight, self.lowered_from = self.lowered_from, None
-        self.may_fall = self.remembered_until = now + self.hold_s
+        self.may_fall = self.may_grow = self.remembered_until = now + self.hold_s
         self.hold_s = min(LONGEST_CEILING_S, 2 * self.hold_s)
+
+    @property
+    def learned(self) -> bool:
+        """Whether it knows of a step that was wrong."""
+        return self.ceiling_s > CEILING_S or self.hold_s > CEILING_S
+
+    def forget(self, now: float) -> None:
+        """What was wrong may be right now."""
+        self.ceiling, self.ceiling_s, self.hold_s = FULL, CEILING_S, CEILING_S
+        self.may_fall, self.may_grow = min(self.may_fall, now + DOWN_S), min(self.may_grow, now + UP_S)
+        self.remembered_until = min(self.remembered_until, now + REMEMBERED_S)
 
     def grow(self, now: float) -> bool:
         """Give it a step more; False at its ceiling."""
@@ -69,5 +86,5 @@ class Steered:
 
     def at_rest(self, now: float) -> bool:
         """Nothing is remembered of it that a new one would not have: not even what it grew from."""
-        known = self.ceiling_s > CEILING_S or now < self.remembered_until
+        known = self.learned or now < self.remembered_until
         return self.weight == FULL and self.found is Pressure.FREE and not known
