@@ -56,7 +56,12 @@ class MemberRecords:
             if member is not None and isinstance(value, dict) and value.get("number") == member.number:
                 since, until = float(value["since"]), float(value["until"])
                 member.ejection = Ejection(
-                    since, str(value["reason"]), bool(value["confirmed"]), until, int(value["count"])
+                    since,
+                    str(value["reason"]),
+                    bool(value["confirmed"]),
+                    until,
+                    int(value["count"]),
+                    int(value.get("proofs", 0)),
                 )
                 member.ejections = member.ejection.count
                 member.health = Health.DOWN
@@ -108,7 +113,7 @@ def ejection_record(member: MemberState) -> Persist:
     value = None
     if ejection is not None:
         value = {"number": member.number, "since": ejection.since, "until": ejection.until, "reason": ejection.reason,
-                 "confirmed": ejection.confirmed, "count": ejection.count}  # fmt: skip
+                 "confirmed": ejection.confirmed, "count": ejection.count, "proofs": ejection.proofs}  # fmt: skip
     return Persist("ejections", _name(member), value)
 
 

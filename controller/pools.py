@@ -34,13 +34,17 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ejection:
-    """Why a member is out. `confirmed`: an own probe saw it fail, so own probes end it; else it ends at `until`."""
+    """Why a member is out. `confirmed`: an own probe saw it fail, so own probes end it; else it ends at `until`.
+
+    `proofs`: how many own probes in a row must succeed at least.
+    """
 
     since: float
     reason: str
     confirmed: bool
     until: float
     count: int
+    proofs: int = 0
 
 
 @dataclass(slots=True)
@@ -187,11 +191,11 @@ class Pools:
         out = sum(1 for other in active if other.ejection is not None and other is not member)
         return others_left and out + 1 <= allowed
 
-    def eject(self, member: MemberState, reason: str, confirmed: bool, now: float) -> None:
+    def eject(self, member: MemberState, reason: str, confirmed: bool, now: float, proofs: int = 0) -> None:
         """Take a member out; the caller has asked `may_eject`."""
         member.ejections += 1
         lasts = min(EJECTION_CAP_S, self.settings[member.pool].ejection_time_s * member.ejections)
-        member.ejection = Ejection(now, reason, confirmed, now + lasts, member.ejections)
+        member.ejection = Ejection(now, reason, confirmed, now + lasts, member.ejections, proofs)
         member.health = Health.DOWN
         member.successes = 0
         member.healthy_since = None

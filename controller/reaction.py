@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from controller import balance, ending, redispatch
@@ -13,11 +13,11 @@ from controller.decisions import Announce, Barrier, Decision, RemoveFlow
 from controller.diagnosis.investigation import Investigation
 from controller.events import BarrierReplied, PacketSeen
 from controller.flows import Connection, Purpose
-from controller.health import Outcome, ProbeResult
+from controller.health import MemberKey, Outcome, ProbeResult
 from controller.member_records import ejection_record
 from controller.pipeline import INV, MEMBER_MASK, VIP_MASK, VIP_SHIFT, Table
 from controller.policy import AutomationMode, Policy
-from controller.pools import MemberState
+from controller.pools import Ejection, MemberState
 from controller.redispatch import Redispatcher, Refused
 from controller.reopening import Reopening
 from controller.resets import ResetRecord, Resets, tuple_of
@@ -152,10 +152,12 @@ class Reaction:
         return decisions
 
     def _passive(self, member: MemberState, now: float) -> Decisions:
-        others = [other.key for other in self.services.pools.of(member.pool) if other is not member]
-        if member.ejection is None and self.suspicions.passive(member.key, others, now):
+        if member.ejection is None and self.suspicions.passive(member.key, self._others(member), now):
             return self.eject(member, "several clients were reset by it", confirmed=False, now=now)
         return []
+
+    def _others(self, member: MemberState) -> list[MemberKey]:
+        return [other.key for other in self.services.pools.of(member.pool) if other is not member]
 
     def _on_probes(self, results: list[ProbeResult], now: float) -> Decisions:
         return [decision for result in results for decision in self._on_probed(result, now)]
@@ -167,13 +169,17 @@ class Reaction:
         self.investigation.evidence.member(member.number).on_probe(result, now)
         if result.handshake_ms is not None:
             member.handshake_ms = result.handshake_ms
-        confirmed = self.suspicions.confirmed_by(member.key, result.outcome, now)
+        ejection = member.ejection
+        if ejection is not None and result.started < ejection.since:
+            return self._on_late(member, ejection, result, now)
+        confirmed = self.suspicions.confirmed_by(member.key, result.outcome, self._others(member), now)
         if result.outcome is Outcome.SUCCEEDED:
             return self._on_success(member, now)
         member.successes = 0
         member.failures += 1
-        if member.ejection is not None:
-            return []
+        return [] if ejection is not None else self._on_failure(member, result, confirmed, now)
+
+    def _on_failure(self, member: MemberState, result: ProbeResult, confirmed: bool, now: float) -> Decisions:
         check = self.services.pools.settings[member.pool].health_check
         if confirmed:
             return self.eject(
@@ -188,6 +194,15 @@ class Reaction:
             )
         return []
 
+    def _on_late(self, member: MemberState, ejection: Ejection, result: ProbeResult, now: float) -> Decisions:
+        """It was sent before the member was taken out: it says how often the member failed, not that it is well again."""
+        self.suspicions.note_late(member.key, result.outcome, now)
+        proofs = self.suspicions.proofs_wanted(member.key, now)
+        if proofs == ejection.proofs:
+            return []
+        member.ejection = replace(ejection, proofs=proofs)
+        return [ejection_record(member)]
+
     def _on_success(self, member: MemberState, now: float) -> Decisions:
         member.failures = 0
         member.successes += 1
@@ -198,7 +213,7 @@ class Reaction:
             return []
         check = self.checks.check_of(member)
         # Each further ejection asks for more: what fails now and then must not swing in and out.
-        enough = member.successes >= check.rise * member.ejection.count
+        enough = member.successes >= max(check.rise * member.ejection.count, member.ejection.proofs)
         if not member.ejection.confirmed:
             enough = enough and now >= member.ejection.until
         return self.readmit(member, now) if enough else []
@@ -220,8 +235,8 @@ class Reaction:
         if not self.services.may_eject(member):
             return []
         began = self.suspicions.first_seen(member.key, now)
-        self.services.pools.eject(member, reason, confirmed, now)
-        self.suspicions.clear(member.key)
+        self.services.pools.eject(member, reason, confirmed, now, self.suspicions.proofs_wanted(member.key, now))
+        self.suspicions.acted_on(member.key)
         self.ejected.append((member, reason))
         decisions: Decisions = [ejection_record(member)]
         edges = [dpid for dpid in self.topology.edges() if self.topology.switches[dpid].connected]
@@ -267,6 +282,7 @@ class Reaction:
     def readmit(self, member: MemberState, now: float) -> Decisions:
         """Let a member back in, slowly."""
         name = f"{member.pool}/{member.policy.name}"
+        self.suspicions.clear(member.key)
         self.services.pools.readmit(member, now)
         return [ejection_record(member), Announce("readmit", f"{name} is back, slowly", {"member": name})]
 
