@@ -20,6 +20,8 @@ VOLUMES = frozenset({"to-member", "from-member", "rule"})
 RATE_WINDOW_S = 5.0
 STALE_S = 15.0
 """What a switch said so long ago is no rate any more."""
+NOUGHT_PER_S = 1e-3
+"""A smoothed rate below this is none."""
 
 
 class _Rate(NamedTuple):
@@ -38,7 +40,19 @@ class Counters:
         self._reported: dict[Source, float] = {}
         self._totals: dict[Counted, int] = {}
         self._rates: dict[Counted, dict[Source, _Rate]] = {}
+        self._still: set[Source] = set()
+        """Where nothing has moved for so long that all rates are nought."""
         self._now = 0.0
+
+    def same_again(self, event: FlowCounted, now: float) -> bool:
+        """Take a report that adds nothing; False: it has to be taken whole. Most of them are so: an edge has entries for every member."""
+        source = event.dpid, event.table_id, "packets"
+        if source not in self._still or self._last[source] != event.packets:
+            return False
+        self._now = self._reported[source] = now
+        if (octets := (event.dpid, event.table_id, OCTETS)) in self._reported:
+            self._reported[octets] = now
+        return True
 
     def take(self, event: FlowCounted, meaning: Mapping[int, Counted], now: float) -> None:
         """Add what one table of one switch has counted since it last said."""
@@ -63,25 +77,35 @@ class Counters:
             if counted is not None:
                 known = last.get(cookie, 0)
                 gained[counted] = gained.get(counted, 0) + (packets - known if packets >= known else packets)
+        moves = before is None
         for counted, packets in gained.items():
             self._totals[counted] = self._totals.get(counted, 0) + packets
             if before is not None:
-                self._follow(counted, source, packets, max(now - before, 1e-3))
+                moves |= self._follow(counted, source, packets, max(now - before, 1e-3))
+        (self._still.discard if moves else self._still.add)(source)
 
     def keep_only(self, is_named: Callable[[Counted], bool]) -> None:
         """Forget what nothing is called any more: names that come and go must not pile up."""
         self._totals = {counted: total for counted, total in self._totals.items() if is_named(counted)}
         self._rates = {counted: rates for counted, rates in self._rates.items() if is_named(counted)}
 
-    def _follow(self, counted: Counted, source: Source, packets: int, elapsed_s: float) -> None:
+    def _follow(self, counted: Counted, source: Source, packets: int, elapsed_s: float) -> bool:
+        """Whether there is a rate."""
         rates = self._rates.setdefault(counted, {})
         recent, known = packets / elapsed_s, rates.get(source)
         smoothed = known.smoothed if known else recent
         smoothed += min(1.0, elapsed_s / RATE_WINDOW_S) * (recent - smoothed)
+        smoothed = 0.0 if smoothed < NOUGHT_PER_S and not recent else smoothed
         rates[source] = _Rate(smoothed, recent, self._now)
+        return smoothed > 0.0
 
     def _fresh(self, counted: Counted) -> list[_Rate]:
-        return [rate for rate in self._rates.get(counted, {}).values() if self._now - rate.time <= STALE_S]
+        known = self._rates.get(counted, {}).items()
+        return [rate for source, rate in known if self._now - self._told(source, rate) <= STALE_S]
+
+    def _told(self, source: Source, rate: _Rate) -> float:
+        # What is left of an entry that is gone must not look fresh.
+        return self._reported[source] if source in self._still and not rate.smoothed else rate.time
 
     def total(self, *counted: str) -> int | None:
         """How many since start; None when no switch has said."""

@@ -67,6 +67,8 @@ class Readings:
 
     def on_entries(self, event: FlowCounted, planned: Planned, inspector: Inspector, now: float) -> None:
         """Take in what the entries of one table have counted."""
+        if self.counters.same_again(event, now):
+            return
         verdicts = dict(inspector.meaning(event.dpid)) if event.table_id == Table.FIREWALL else {}
         meaning: dict[int, Counted] = {}
         for cookie in event.packets:

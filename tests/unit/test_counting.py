@@ -94,3 +94,32 @@ def test_no_total_ever_goes_down_nor_misses_a_packet(reports: list[tuple[int, li
         counters.take(FlowCounted(dpid, TABLE, dict(enumerate(counts[dpid], 1))), MEANING, now + 0.5)
         assert sum(counters.totals().values()) == seen
         assert all(rate is None or rate >= 0 for rate in (counters.rate(*HITS), counters.recent(*RESETS)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.dictionaries(st.integers(1, 3), st.integers(0, 3), max_size=3), min_size=1, max_size=6))
+def test_a_report_that_adds_nothing_may_be_taken_shortly(reports: list[dict[int, int]]) -> None:
+    whole, shortly = Counters(), Counters()
+    for number in range(len(reports) * 20):
+        event, now = FlowCounted(1, TABLE, dict(reports[number // 20])), number * 1.0
+        whole.take(event, MEANING, now)
+        if not shortly.same_again(event, now):
+            shortly.take(event, MEANING, now)
+    assert shortly.totals() == whole.totals()
+    for name in (HITS, RESETS):
+        assert (shortly.rate(*name) or 0.0) == pytest.approx(whole.rate(*name) or 0.0, abs=1e-6)
+
+
+def test_nothing_new_is_news_of_a_switch_that_is_there() -> None:
+    counters = Counters()
+    event = FlowCounted(1, TABLE, {1: 5})
+    taken_whole = 0
+    for now in range(100):
+        if not counters.same_again(event, float(now)):
+            counters.take(event, MEANING, float(now))
+            taken_whole += 1
+        if now:
+            assert counters.rate(*HITS) == 0.0
+    assert taken_whole == 2
+    counters.take(FlowCounted(2, TABLE, {2: 0}), MEANING, 99 + STALE_S + 1)
+    assert counters.rate(*HITS) is None, "it has said nothing for long"
