@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from controller.pressure import Pressure
 
 FULL, DEMOTED = 100, 10
-SMALL = 7
-"""Beside a full one a fifteenth of the traffic: all of it is less than the larger steps move."""
 DOWN_S, UP_S = 3.0, 5.0
 CEILING_S, LONGEST_CEILING_S = 600.0, 7200.0
 REMEMBERED_S = 60.0
@@ -43,13 +41,12 @@ class Steered:
     remembered_until: float = 0.0
 
     def lower(self, now: float) -> None:
-        """Halve it, a small one to the least; what it grew to was too much."""
+        """Halve it; what it grew to was too much."""
         if self.grew_from is not None:
             self.ceiling, self.ceiling_until = self.grew_from, now + self.ceiling_s
             self.ceiling_s = min(LONGEST_CEILING_S, 2 * self.ceiling_s)
         self.lowered_from, self.lowered_at = self.weight, now
-        self.weight = self.least if self.weight <= SMALL else max(self.least, (self.weight + 1) // 2)
-        self.grew_from = None
+        self.weight, self.grew_from = max(self.least, (self.weight + 1) // 2), None
         self.may_fall, self.may_grow = now + DOWN_S, now + UP_S
 
     def take_back(self, now: float) -> None:

@@ -10,14 +10,6 @@ def _taken_back(now: float) -> Steered:
     return steered
 
 
-def test_a_small_weight_falls_to_the_least_at_once() -> None:
-    steered, weights = Steered(least=1), []
-    for _ in range(6):
-        steered.lower(0.0)
-        weights.append(steered.weight)
-    assert weights == [50, 25, 13, 7, 1, 1]
-
-
 def test_a_step_that_was_taken_back_is_held_both_ways_and_longer_each_time() -> None:
     steered = _taken_back(0.0)
     assert steered.weight == FULL and steered.learned
