@@ -192,7 +192,7 @@ NUMBERS = [
     ("adr/0009-a-table-of-likelihoods.md", "an operator adds five incidents", model.LABEL_WEIGHT == 5),
     ("diagnosis.md", "**Passive**: five connections", suspicion.PASSIVE_CONNECTIONS == 5),
     ("diagnosis.md", "of three distinct clients", suspicion.PASSIVE_CLIENTS == 3),
-    ("diagnosis.md", "1 after a refusal, 2 after a disowned handshake, 8 after an abort", [*suspicion.PROBES_AT_ONCE.values()] == [1, 2, 8, 4]),
+    ("diagnosis.md", "2 after a disowned handshake, 8 after an abort", [*suspicion.PROBES_AT_ONCE.values()] == [1, 2, 8, 4]),
     ("diagnosis.md", "eight different targets", investigation.SCAN_TARGETS == 8),
 ]  # fmt: skip
 
