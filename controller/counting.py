@@ -21,7 +21,7 @@ RATE_WINDOW_S = 5.0
 STALE_S = 15.0
 """What a switch said so long ago is no rate any more."""
 NOUGHT_PER_S = 1e-3
-"""A smoothed rate below this is none."""
+"""A smoothed rate below this is none: it need not fall any further."""
 
 
 class _Rate(NamedTuple):
@@ -88,6 +88,8 @@ class Counters:
         """Forget what nothing is called any more: names that come and go must not pile up."""
         self._totals = {counted: total for counted, total in self._totals.items() if is_named(counted)}
         self._rates = {counted: rates for counted, rates in self._rates.items() if is_named(counted)}
+        # The same counts may have another name now, or one again that was forgotten.
+        self._still.clear()
 
     def _follow(self, counted: Counted, source: Source, packets: int, elapsed_s: float) -> bool:
         """Whether there is a rate."""
@@ -95,9 +97,8 @@ class Counters:
         recent, known = packets / elapsed_s, rates.get(source)
         smoothed = known.smoothed if known else recent
         smoothed += min(1.0, elapsed_s / RATE_WINDOW_S) * (recent - smoothed)
-        smoothed = 0.0 if smoothed < NOUGHT_PER_S and not recent else smoothed
         rates[source] = _Rate(smoothed, recent, self._now)
-        return smoothed > 0.0
+        return smoothed >= NOUGHT_PER_S
 
     def _fresh(self, counted: Counted) -> list[_Rate]:
         known = self._rates.get(counted, {}).items()
@@ -105,7 +106,7 @@ class Counters:
 
     def _told(self, source: Source, rate: _Rate) -> float:
         # What is left of an entry that is gone must not look fresh.
-        return self._reported[source] if source in self._still and not rate.smoothed else rate.time
+        return self._reported[source] if source in self._still and rate.smoothed < NOUGHT_PER_S else rate.time
 
     def total(self, *counted: str) -> int | None:
         """How many since start; None when no switch has said."""
