@@ -198,7 +198,8 @@ class Reaction:
         """It was sent before the member was taken out: it says how often the member failed, not that it is well again."""
         self.suspicions.note_late(member.key, result.outcome, now)
         proofs = self.suspicions.proofs_wanted(member.key, now)
-        if proofs == ejection.proofs:
+        # What is too long ago to be counted still happened: a probe that ran out late asks for no less.
+        if proofs <= ejection.proofs:
             return []
         member.ejection = replace(ejection, proofs=proofs)
         return [ejection_record(member)]

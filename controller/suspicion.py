@@ -133,5 +133,5 @@ class Suspicions:
             self._failures[member].seen.clear()
 
     def clear(self, member: MemberKey) -> None:
-        """Forget: the member is let in again, or is gone."""
+        """Forget: the member is let in again."""
         self._failures.pop(member, None)

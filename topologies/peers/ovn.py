@@ -67,20 +67,7 @@ class Ovn:
 
     def _name_everything(self, vip: str, members: Sequence[str], member_port: int) -> None:
         ports = [word for host in self._fabric.host_names for word in self._port(host)]
-        to_router = [
-            "--",
-            "lsp-add",
-            SWITCH,
-            "up",
-            "--",
-            "lsp-set-type",
-            "up",
-            "router",
-            "--",
-            "lsp-set-addresses",
-            "up",
-            "router",
-        ]
+        to_router = f"-- lsp-add {SWITCH} up -- lsp-set-type up router -- lsp-set-addresses up router".split()
         self._tell(
             "lr-add", ROUTER, "--", "lrp-add", ROUTER, "down", ROUTER_MAC, ROUTER_ADDRESS, "--", "ls-add", SWITCH
         )
