@@ -109,7 +109,8 @@ class Datapath(_controller.Datapath):  # type: ignore[misc]
 
     def serve(self) -> None:
         """Serve until the connection ends; one that does not finish its handshake in time is cut off."""
-        deadline = eventlet.spawn_after(HANDSHAKE_S, self._expire)
+        # A thread that is put off would keep this object until its time, called off or not; this drops it.
+        deadline = eventlet.hubs.get_hub().schedule_call_global(HANDSHAKE_S, eventlet.spawn, self._expire)
         try:
             super().serve()
         finally:

@@ -28,8 +28,6 @@ class Handshakes:
 
     _waiting: OrderedDict[Connection, float] = field(default_factory=OrderedDict)
     _answers: dict[int, deque[tuple[float, float]]] = field(default_factory=dict)
-    settled: list[tuple[int, float]] = field(default_factory=list)
-    """(member, ms) since somebody looked."""
 
     def on_packet(self, event: PacketSeen, segment: Segment, now: float) -> None:
         """A sampled SYN or SYN-ACK."""
@@ -45,9 +43,7 @@ class Handshakes:
         member = event.fields.get("ct_mark", 0) & MEMBER_MASK
         if began is None or not member or now - began > FORGOTTEN_AFTER_S:
             return
-        took_ms = (now - began) * 1000
-        self._answers.setdefault(member, deque(maxlen=KEPT)).append((now, took_ms))
-        self.settled.append((member, took_ms))
+        self._answers.setdefault(member, deque(maxlen=KEPT)).append((now, (now - began) * 1000))
 
     def median_ms(self, member: int, now: float) -> float | None:
         """The median of late; None when too few were seen."""
