@@ -1,6 +1,6 @@
 """What clients of an address live through: new HTTP connections at a fixed rate, and a few that are meant to last.
 
-    python -m topologies.load NAME ADDRESS PORT [--rate R] [--kept N] [--timeout S]
+    python -m topologies.load NAME ADDRESS PORT [--rate R] [--kept N] [--timeout S] [--ports FIRST-LAST]
 
 Open loop: a connection is opened when it is due, whatever became of those before, so a slow server meets no less load.
 Every connection is told as one JSON line: {"load": NAME} with the fields of `Attempt` or `Kept`. Times are seconds of
@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -87,12 +87,16 @@ class Load:
         port: TCP port.
         tell: is given every connection at its end.
         timeout_s: for a whole connection, and for each answer on one that is meant to last.
+        own_ports: the client's, of new connections, one after the other; 0 lets the kernel choose, which takes one again within seconds.
     """
 
-    def __init__(self, address: str, port: int, tell: Tell, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str, port: int, tell: Tell, timeout_s: float = TIMEOUT_S, own_ports: Iterable[int] = (0,)
+    ) -> None:
         self._peer = address, port
         self._tell = tell
         self._timeout_s = timeout_s
+        self._own_ports = itertools.cycle(own_ports)
         host = f"Host: {address}\r\n".encode()
         self._request = b"GET / HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n"
         self._request_again = b"GET / HTTP/1.1\r\n" + host + b"\r\n"
@@ -117,7 +121,7 @@ class Load:
         started, connected, answer = now(), None, bytearray()
         try:
             async with asyncio.timeout(self._timeout_s):
-                with _tcp_socket() as sock:
+                with _tcp_socket(next(self._own_ports)) as sock:
                     loop = asyncio.get_running_loop()
                     await loop.sock_connect(sock, self._peer)
                     connected = now()
@@ -164,9 +168,11 @@ class Load:
         return (await reader.readexactly(_content_length(head))).decode()
 
 
-def _tcp_socket() -> socket.socket:
+def _tcp_socket(own_port: int) -> socket.socket:
     sock = socket.socket()
     sock.setblocking(False)
+    if own_port:
+        sock.bind(("", own_port))
     return sock
 
 
@@ -201,7 +207,13 @@ async def _run_until_sigterm(options: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps({"load": options.name, **asdict(connection)}) + "\n")
         sys.stdout.flush()
 
-    await Load(options.address, options.port, tell, options.timeout).run(options.rate, options.kept, stop)
+    load = Load(options.address, options.port, tell, options.timeout, options.ports)
+    await load.run(options.rate, options.kept, stop)
+
+
+def _ports(text: str) -> Iterable[int]:
+    first, last = (int(part) for part in text.split("-"))
+    return range(first, last + 1)
 
 
 def main() -> None:
@@ -213,6 +225,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="new connections per second (default: %(default)s)")
     parser.add_argument("--kept", type=int, default=0, help="connections that are meant to last (default: none)")
     parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--ports", type=_ports, default=(0,), help="its own, used in turn (default: the kernel's choice)"
+    )
     try:
         asyncio.run(_run_until_sigterm(parser.parse_args()))
     except* BrokenPipeError:

@@ -11,7 +11,7 @@ KILLS = 5
 SOAK_S = 30 * 60.0
 
 
-@pytest.mark.soak
+@pytest.mark.one_framework
 def test_nothing_is_lost_and_nothing_leaks() -> None:
     seed = random.randrange(10**6)
     found = kills.measure(KILLS, seed, FRAMEWORK)

@@ -149,3 +149,23 @@ def test_the_program_tells_everything_before_it_ends_on_sigterm() -> None:
     lines = asyncio.run(run())
     assert {line["load"] for line in lines} == {"c1"}
     assert sorted(line["number"] for line in lines if line["outcome"] == "kept") == [0, 1]
+
+
+def test_its_own_ports_are_used_in_turn() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = one.getsockname()[1], other.getsockname()[1]
+    seen: list[int] = []
+
+    async def whose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("peername")[1])
+        _reset(writer)  # no TIME-WAIT: the next one with this port need not wait
+
+    async def meet() -> None:
+        listener = await asyncio.start_server(whose, "127.0.0.1", 0)
+        load = Load("127.0.0.1", listener.sockets[0].getsockname()[1], lambda _: None, own_ports=ports)
+        for _ in range(3):
+            await _one(load)
+        listener.close()
+
+    asyncio.run(meet())
+    assert seen == [*ports, ports[0]]
