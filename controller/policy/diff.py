@@ -53,6 +53,8 @@ def diff(old: Policy, new: Policy) -> list[Change]:
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+    if old == new:
+        return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from _differences(_below(path, key), old.get(key), new.get(key))

@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lib"))
 
+from bench.packet_ins import decoders
 from bench.resets import mixed
 from bench.targets import GUILTY, MEMBERS, PER_POOL, Target, policy, statistics_reply, write
 
@@ -62,3 +63,8 @@ def test_the_page_shows_what_was_missed(tmp_path: Path) -> None:
     assert text.startswith("a\n") and text.endswith("-->\nb\n")
     with pytest.raises(ValueError, match="no place"):
         write([], Path(__file__).parent / "model_traffic.py")
+
+
+@pytest.mark.parametrize("name", decoders())
+def test_every_decoder_reads_what_a_switch_sends(name: str) -> None:
+    assert decoders()[name]() > 0

@@ -1,4 +1,4 @@
-"""Benchmarks against peers: scripts/bench failover|data-plane [--n 3] [--write]."""
+"""Benchmarks against peers: scripts/bench failover|data-plane|rules [--n 3] [--write]."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from topologies import figures, sandbox
-from topologies.peers import data_plane, failover
+from topologies.peers import data_plane, failover, rules
 
-ALT = {"failover": "The failed connections as bars", "data-plane": "Requests and new connections per second as bars"}
-BENCHES = {"failover": failover, "data-plane": data_plane}
+ALT = {
+    "failover": "The failed connections as bars",
+    "data-plane": "Requests and new connections per second as bars",
+    "rules": "Rules per second as bars",
+}
+BENCHES = {"failover": failover, "data-plane": data_plane, "rules": rules}
 PAGE, IMAGES = Path("docs/benchmarks.md"), Path("docs/images")
 
 

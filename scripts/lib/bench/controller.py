@@ -21,19 +21,26 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Controller:
-    """`resetlb run` with a policy, or (None) an empty handler on Ryu alone. As a context manager it ends on exit."""
+    """`resetlb run` with a policy, or an application of a framework alone. As a context manager it ends on exit.
 
-    def __init__(self, policy: dict[str, Any] | None) -> None:
+    Args:
+        policy: the policy document; or what the framework's application does with packet-ins: empty, parse or answer.
+        framework: ryu or os-ken.
+    """
+
+    def __init__(self, policy: dict[str, Any] | str, framework: str = "ryu") -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.address = "127.0.0.1", _free_port()
         self.api = f"127.0.0.1:{_free_port()}"
         self.log = Path(self._folder.name) / "log"
-        argv = [sys.executable, "-m", "bench.empty_handler", str(self.address[1])]
-        if policy is not None:
+        if isinstance(policy, str):
+            argv = [sys.executable, "-m", "bench.handler", str(self.address[1]), framework, policy]
+        else:
             file = Path(self._folder.name) / "policy.json"
             file.write_text(json.dumps(policy))
             argv = [str(Path(sys.executable).with_name("resetlb")), "run", "--policy", str(file), "--api", self.api]
             argv += ["--listen", f"127.0.0.1:{self.address[1]}", "--state-dir", f"{self._folder.name}/state"]
+            argv += ["--framework", framework]
         self.began = time.monotonic()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

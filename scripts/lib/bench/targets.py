@@ -136,7 +136,7 @@ def _some(first: int, count: int) -> Iterator[bytes]:
 
 def _empty_handler(batches: Sequence[bytes]) -> float:
     """Packet-ins per second that Ryu hands to a handler which does nothing."""
-    with Controller(None) as controller:
+    with Controller("empty") as controller:
         switch = controller.connect(1)
         time.sleep(1)
         took_s = sum(switch.until_taken_in(batch, 120) for batch in batches)
