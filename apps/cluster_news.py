@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from eventlet import tpool
 
@@ -16,7 +16,7 @@ from apps.runtime import Runtime
 from apps.shared_records import ClusterStore
 from controller.cluster import records
 from controller.cluster.evidence import INTERVAL_S, Telling, heard
-from controller.events import PacketSeen, PeerCounted, RecordsChanged
+from controller.events import PacketSeen, PeerCounted, RecordsChanged, ResetsSummed, ResetSum
 from controller.policy import Policy
 from controller.store import Store, StoreError
 
@@ -142,6 +142,11 @@ class ClusterNews:
         if self._state.others():
             self._telling.note(event)
 
+    def note_sums(self, sums: Sequence[ResetSum]) -> None:
+        """Resets of switches of ours that came too fast to be looked at one by one: likewise."""
+        if self._state.others():
+            self._telling.note_sums(sums)
+
     def _tell(self) -> None:
         hub.sleep(INTERVAL_S)
         if not self._cluster.acts or not self._state.others():
@@ -156,12 +161,14 @@ class ClusterNews:
         if name == self._state.me:
             return
         try:
-            packets, totals = heard(text)
+            packets, sums, totals = heard(text)
         except ValueError as error:
             log.warning("evidence of controller %s cannot be read: %s", name, error)
             return
         for packet in packets:
             if packet.dpid not in self._runtime.datapaths:
                 self._runtime.submit(packet)
+        if sums:
+            self._runtime.submit(ResetsSummed(tuple(sums)))
         if totals:
             self._runtime.submit(PeerCounted(name, totals))

@@ -238,6 +238,8 @@ class Runtime:
         while True:
             hub.sleep(SUMMED_EVERY_S)
             sums = self.core.bulk.collect()
+            if self.news is not None:
+                self.news.note_sums(sums)
             for start in range(0, len(sums), SUMS_AT_ONCE):
                 some = sums[start : start + SUMS_AT_ONCE]
                 for added in some:

@@ -150,12 +150,8 @@ class Anticipation:
 
     def _follow(self, member: MemberState, now: float) -> None:
         known = self._known.setdefault(member.number, _Known())
-        active, rate = member.connections_active, self.activity.connections_per_s(member)
-        if active is None or rate is None or rate < FEWEST_PER_S or member.slow_start_from is not None:
-            known.coming_from = None
-        elif known.coming_from is None:
-            known.coming_from = now
-        if active is None or rate is None or known.coming_from is None or now < known.coming_from + RATES_LAG_S:
+        active, rate = member.connections_active, self._told_right(member, known, now)
+        if active is None or rate is None:
             known.stay_s = None
             known.mean_open, known.variance_open = active or 0.0, 0.0
         else:
@@ -168,6 +164,21 @@ class Anticipation:
             # What is slow must not become usual within minutes.
             learned = USUAL_LEARNING if usual is not None and seen_ms < LATENCY_RATIO * usual else 0.0
             known.usual_ms = seen_ms if usual is None else usual + learned * (seen_ms - usual)
+
+    def _told_right(self, member: MemberState, known: _Known, now: float) -> float | None:
+        """Its new connections per second; None when they are few, or began so lately that counters have not caught up."""
+        rate = self.activity.connections_per_s(member)
+        if (
+            rate is None
+            or rate < FEWEST_PER_S
+            or member.connections_active is None
+            or member.slow_start_from is not None
+        ):
+            known.coming_from = None
+            return None
+        if known.coming_from is None:
+            known.coming_from = now
+        return rate if now >= known.coming_from + RATES_LAG_S else None
 
     def _follow_variance(self, known: _Known, active: int) -> None:
         """Exponentially weighted (Finch, Incremental calculation of weighted mean and variance, 2009, equation 143)."""

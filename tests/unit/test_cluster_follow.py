@@ -5,7 +5,7 @@ import random
 import pytest
 from model_world import KEY, SHAPES, World, policy_of, stage, text
 
-from controller.cluster.evidence import MOST_PACKETS, Telling, heard
+from controller.cluster.evidence import CLIENTS_TOLD, MOST_PACKETS, MOST_SUMS, Telling, heard
 from controller.core import Core
 from controller.counting import Counters, recent_of
 from controller.decisions import Decision, InstallFlow, Persist, RemoveFlow
@@ -16,6 +16,7 @@ from controller.events import (
     PeerCounted,
     PolicyChanged,
     RecordsChanged,
+    ResetSum,
     Restored,
     SwitchConnected,
     Tick,
@@ -206,8 +207,27 @@ def test_resets_are_told_as_they_were_seen_and_no_more_than_a_sample() -> None:
     telling.note(reset_seen(purpose=Purpose.LLDP))
     message = telling.message({}, 0.0)
     assert message is not None
-    assert heard(message) == (seen[:MOST_PACKETS], {})
+    assert heard(message) == (seen[:MOST_PACKETS], [], {})
     assert telling.message({}, 1.0) is None, "nothing is told twice"
+
+
+def test_floods_are_told_as_sums_the_largest_and_of_their_clients_a_few() -> None:
+    telling = Telling()
+    clients = tuple(range(0x0B000000, 0x0B000000 + 2 * CLIENTS_TOLD))
+    sums = [
+        ResetSum(Purpose.INJECTED, (7, 3), 0x24, number, (0x0A000001, 80), number % 2 == 0, number, 1, clients)
+        for number in range(MOST_SUMS + 5)
+    ]
+    for first in range(0, len(sums), 10):
+        telling.note_sums(sums[first : first + 10])
+    _, told, _ = heard(telling.message({}, 0.0) or "")
+    largest = sorted(sums, key=lambda one: -one.connections)[:MOST_SUMS]
+    assert told == [one._replace(clients=clients[:CLIENTS_TOLD]) for one in largest]
+    assert telling.message({}, 0.1) is None, "nothing is told twice"
+
+
+def test_who_knows_no_sums_is_understood() -> None:
+    assert heard('{"serial": 1, "packets": [], "counts": []}') == ([], [], {})
 
 
 def test_what_is_held_there_is_only_judged_here() -> None:
@@ -218,7 +238,9 @@ def test_what_is_held_there_is_only_judged_here() -> None:
 
 
 @pytest.mark.parametrize("told", ["", "[]", "{}", '{"packets": [[1]], "counts": []}', '{"packets": 3, "counts": []}',
-                                  '{"packets": [["1", 99999, 0, {}, ""]], "counts": []}', '{"packets": [], "counts": [[]]}'])  # fmt: skip
+                                  '{"packets": [["1", 99999, 0, {}, ""]], "counts": []}', '{"packets": [], "counts": [[]]}',
+                                  '{"packets": [], "sums": [[10]], "counts": []}',
+                                  '{"packets": [], "sums": [[10, 1, 0, 0, [1, 2], 0, 1, 0, []]], "counts": []}'])  # fmt: skip
 def test_what_is_no_evidence_is_refused(told: str) -> None:
     with pytest.raises(ValueError):
         heard(told)
@@ -229,7 +251,7 @@ def test_totals_of_several_add_up_and_a_lost_message_heals() -> None:
     telling, peers = Telling(), Counters()
     pair = ("handshake", "web", "web-1")
     for now, total, arrives in ((0.0, 100, True), (1.0, 150, True), (2.0, 170, False), (3.0, 250, True)):
-        _, counts = heard(telling.message({pair: total, ("reset", "x"): 5}, now) or "")
+        *_, counts = heard(telling.message({pair: total, ("reset", "x"): 5}, now) or "")
         for _ in range(2 if arrives else 0):
             peers.take_totals("b", counts, now)
     peers.take_totals("c", {pair: 1000}, 3.0)
@@ -265,7 +287,7 @@ def test_clients_at_edges_of_two_controllers_speak_against_a_member_together() -
     telling = Telling()
     for event in told:
         telling.note(event)
-    packets, _ = heard(telling.message({}, 0.0) or "")
+    packets, *_ = heard(telling.message({}, 0.0) or "")
     other = world.come_back_as()
     for packet in packets:
         other.handle(packet, world.now)
