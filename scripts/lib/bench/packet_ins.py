@@ -64,15 +64,12 @@ def decoders() -> dict[str, Run]:
     """Who reads packet-ins, and how many per second in one run: the first of them is the measure of the others."""
     messages = list(mixed(DECODED, MEMBERS, PER_POOL, GUILTY, random.Random(2)))
     runs = {
-        f"{name}: message and frame": _timed(_framework(package), messages) for name, package in _packages().items()
+        f"{name}: message and frame": _timed(_framework(framework.replace("-", "_")), messages)
+        for name, framework in FRAMEWORKS.items()
     }
     runs["ResetLB: message and segment"] = _timed(_one_by_one, messages)
     runs["ResetLB: added up in the buffer"] = _added_up(messages)
     return runs
-
-
-def _packages() -> dict[str, str]:
-    return {name: framework.replace("-", "_") for name, framework in FRAMEWORKS.items()}
 
 
 def _timed(read: Callable[[bytes], object], messages: Sequence[bytes]) -> Run:
