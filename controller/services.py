@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from math import ceil, inf
 from typing import NamedTuple
 
 from controller import addresses
@@ -21,6 +22,10 @@ from controller.policy import Policy, Vip
 from controller.pools import SLOW_START_STEPS, Health, MemberState, Pools
 from controller.topology import Topology
 from controller.tracking import PickUp
+
+
+STEPS_TOGETHER_S = 0.05
+"""Slow starts take the steps that fall into so long at its end: hundreds of members that come back must not have as many plans made."""
 
 
 class Hairpin(NamedTuple):
@@ -65,7 +70,7 @@ class Services:
         self._shown: dict[int, Service] = {}
         self._shown_cut: list[int] = []
         self._shown_version = -1
-        self._computed: dict[str, tuple[int, Service]] = {}
+        self._computed: dict[str, tuple[int, float, Service]] = {}
         """By VIP: as of which version of its pool."""
         self._current: list[Service] = []
         self._current_version = -1
@@ -143,6 +148,7 @@ class Services:
             if member.slow_start_from is not None and member.slow_start_step(now, slow_start_s) >= SLOW_START_STEPS:
                 member.slow_start_from = None
                 member.health = Health.UP
+                self.pools.touch(member.pool)
         return self._records.note_weights() + self._note_cuts(now)
 
     def _note_cuts(self, now: float) -> list[Decision]:
@@ -161,8 +167,7 @@ class Services:
             timeout_s = self.pools.settings[member.pool].drain_timeout_s
             if member.draining_since is not None and now < member.draining_since + timeout_s:
                 due.append(member.draining_since + timeout_s)
-            slow_start_s = self.pools.settings[member.pool].slow_start_s
-            due.append(member.slow_start_ends(slow_start_s, member.slow_start_step(now, slow_start_s)))
+            due.append(self._next_step(member, self.pools.settings[member.pool].slow_start_s, now))
         return min(due)
 
     def may_eject(self, member: MemberState) -> bool:
@@ -175,9 +180,6 @@ class Services:
     def current(self, now: float) -> list[Service]:
         """Every VIP with the members that new connections may get at this moment."""
         if self._current_version != self.pools.version or now >= self._current_until:
-            if now >= self._current_until:
-                # A step of a slow start is due.
-                self._computed.clear()
             self._current = [self._as_of_now(name, vip, now) for name, vip in self.vips.items()]
             self._current_version, self._current_until = self.pools.version, self.next_deadline(now)
         return self._current
@@ -185,9 +187,18 @@ class Services:
     def _as_of_now(self, name: str, vip: Vip, now: float) -> Service:
         version = self.pools.version_of(vip.pool)
         known = self._computed.get(name)
-        if known is None or known[0] != version:
-            known = self._computed[name] = version, self._service(name, vip, now)
-        return known[1]
+        if known is None or known[0] != version or now >= known[1]:
+            slow_start_s = self.pools.settings[vip.pool].slow_start_s
+            until = min((self._next_step(member, slow_start_s, now) for member in self.pools.of(vip.pool)), default=inf)
+            known = self._computed[name] = version, until, self._service(name, vip, now)
+        return known[2]
+
+    def _next_step(self, member: MemberState, slow_start_s: float, now: float) -> float:
+        """When its slow start takes its next step; steps of many members are taken together."""
+        if member.slow_start_from is None:
+            return inf
+        ends = member.slow_start_ends(slow_start_s, member.slow_start_step(now, slow_start_s))
+        return max(ends, ceil(ends / STEPS_TOGETHER_S) * STEPS_TOGETHER_S)
 
     def _service(self, name: str, vip: Vip, now: float) -> Service:
         settings = self.pools.settings[vip.pool]
