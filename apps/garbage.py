@@ -17,7 +17,7 @@ import eventlet
 
 EVERYTHING_EVERY_S = 3600.0
 _OLDEST = 2
-_NEWEST_EVERY_S, _NEW_OBJECTS = 0.25, 50_000
+_NEWEST_EVERY_S, _NEW_OBJECTS, _NEVER = 0.25, 50_000, 1_000_000_000
 _YOUNGER_EACH, _OLDER_EACH = 20, 400
 """Turns after which those are looked at that survived one, or two."""
 
@@ -33,7 +33,8 @@ def look_at_what_is_new() -> None:
     """From now on nothing else is looked at."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
+    # The older generations are looked at in turns of their own alone.
+    gc.set_threshold(_NEW_OBJECTS, _NEVER, _NEVER)
     gc.callbacks.append(_set_aside)
 
 
