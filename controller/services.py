@@ -23,7 +23,6 @@ from controller.pools import SLOW_START_STEPS, Health, MemberState, Pools
 from controller.topology import Topology
 from controller.tracking import PickUp
 
-
 STEPS_TOGETHER_S = 0.05
 """Slow starts take the steps that fall into so long at its end: hundreds of members that come back must not have as many plans made."""
 
