@@ -13,7 +13,7 @@ from controller.events import LoadReported, PacketSeen, PolicyChanged, Restored,
 from controller.flows import Purpose
 from controller.member_records import ejection_record
 from controller.pipeline import KNOWN, REDISPATCH, VIP_SHIFT
-from controller.policy import AdminState, Policy
+from controller.policy import AdminState, Policy, parse_policy
 from topologies.model.packet import Packet
 
 MEMBERS = ["10.0.1.2", "10.0.2.2", "10.0.3.2"]
@@ -118,6 +118,23 @@ def test_a_slow_start_moves_the_shares_by_itself() -> None:
         seen.append(choices(core, now)["web-1"])
         now = core.next_deadline(now)
     assert seen == sorted(seen) and sorted(set(seen)) == list(range(10, 101, 10))
+
+
+def test_a_step_of_one_pools_slow_start_leaves_the_others_as_they_are() -> None:
+    members = [{"name": f"web-{number}", "address": address, "port": 80} for number, address in enumerate(MEMBERS, 1)]
+    pools = {name: {"members": members, "slow_start_s": 1.0} for name in ("a", "b")}
+    vips = {name: {"address": f"10.0.0.{place}", "port": 80, "pool": name} for place, name in enumerate(pools, 100)}
+    core = core_with(parse_policy({"version": 1, "pools": pools, "vips": vips}))
+    member = core.services.pools.members["a", "web-1"]
+    core.services.pools.eject(member, "a test", confirmed=True, now=0.0)
+    core.services.pools.readmit(member, 0.0)
+    (a, b), steps = core.services.current(0.0), set()
+    for now in (hundredth / 100 for hundredth in range(130)):
+        core.handle(Tick(), now)
+        a, other = core.services.current(now)
+        assert other is b
+        steps.add(next(choice.weight for choice in a.choices if choice.number == member.number))
+    assert steps == {10, 20, 30, 40, 50, 60, 70, 80, 90, 100}
 
 
 def test_a_preview_changes_nothing() -> None:
