@@ -47,6 +47,8 @@ class ClusterNews:
         self._copies = copies
         self._apply_policy = apply_policy
         self._telling = Telling()
+        self._heard: dict[str, int] = {}
+        """The revision of what each of the others told last."""
 
     def start(self) -> None:
         """Listen and tell from now on."""
@@ -95,7 +97,7 @@ class ClusterNews:
         elif kv is None:
             return
         elif key.startswith(records.EVIDENCE) and self._cluster.acts:
-            self._take_evidence(key.removeprefix(records.EVIDENCE), kv.value)
+            self._take_evidence(key.removeprefix(records.EVIDENCE), kv)
         elif key == records.POLICY_KEY:
             self._take_policy(kv)
         elif key == records.GENERATIONS_KEY and kv.value.isdecimal():
@@ -157,11 +159,13 @@ class ClusterNews:
             mine = [is_created(self._cluster.membership.key, self._shared.born)]
             self._etcd.transact(mine, [put(where, message, self._cluster.membership.lease)])
 
-    def _take_evidence(self, name: str, text: str) -> None:
-        if name == self._state.me:
+    def _take_evidence(self, name: str, kv: KeyValue) -> None:
+        # Everything is read again now and then: what was heard before must not count once more.
+        if name == self._state.me or self._heard.get(name) == kv.modified:
             return
+        self._heard[name] = kv.modified
         try:
-            packets, sums, totals = heard(text)
+            packets, sums, totals = heard(kv.value)
         except ValueError as error:
             log.warning("evidence of controller %s cannot be read: %s", name, error)
             return

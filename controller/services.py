@@ -70,7 +70,7 @@ class Services:
         self._shown_cut: list[int] = []
         self._shown_version = -1
         self._computed: dict[str, tuple[int, float, Service]] = {}
-        """By VIP: as of which version of its pool."""
+        """By VIP: as of which version of its pool, and until when (s): a slow start takes its next step then."""
         self._current: list[Service] = []
         self._current_version = -1
         self._current_until = 0.0

@@ -1,9 +1,9 @@
 """What one controller's edges see, for the others that are master of another part of the same fabric.
 
 Resets go as a sample of the segments themselves, so the others judge them as they judge their own, and floods of them as the sums that
-they were added up to. Counts go as totals of each
-controller, which only grow: whoever misses one is right again with the next, and nobody adds up another one's (a G-counter: Shapiro
-et al., "Conflict-free Replicated Data Types", 2011). While one controller is master of all, nothing is told: it sees every edge.
+they were added up to. Counts go as totals of each controller, which only grow: whoever misses one is right again with the next, and
+nobody adds up another one's (a G-counter: Shapiro et al., "Conflict-free Replicated Data Types", 2011). While one controller is master
+of all, nothing is told: it sees every edge.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def _ask(api: http.client.HTTPConnection, method: str, path: str, document: dict
 
 
 def measure(n: int) -> tuple[str, str]:
-    """Every variant in turn, medians of `n`, as a table and a picture; ratios are to ovs-ofctl."""
+    """Every variant in turn, medians of `n`, as a table and a picture."""
     runs: dict[str, list[Seen]] = {variant: [] for variant in VARIANTS}
     for number in range(n):
         for variant in VARIANTS[:: -1 if number % 2 else 1]:
