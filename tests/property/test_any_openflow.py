@@ -1,5 +1,6 @@
 """Whatever a peer sends as OpenFlow, judging it ends and does not raise, and what is let through the framework gets through."""
 
+import gc
 import struct
 import time
 
@@ -80,7 +81,25 @@ def test_a_loop_without_an_end_is_interrupted_and_what_is_quick_is_not() -> None
         pass  # nothing is left that would interrupt this
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_collector_of_garbage_rests_meanwhile() -> None:
+    """An interrupt that met a callback of it would be lost, and seen by whoever looks at what gets lost."""
+    calls: list[str] = []
+
+    def called(phase: str, _info: dict[str, int]) -> None:
+        calls.append(phase)
+
+    gc.callbacks.append(called)
+    try:
+        with within_cpu_time():
+            calls.clear()
+            kept: list[list[object]] = [[] for _ in range(100_000)]
+            inside = list(calls)
+        gc.collect()
+    finally:
+        gc.callbacks.remove(called)
+    assert kept and not inside and calls and gc.isenabled()
+
+
 def test_the_frameworks_parser_needs_it() -> None:
     """A reply with a record of no octets, as an application beside ours might have asked for."""
     from ryu.ofproto import ofproto_v1_3_parser as parser
