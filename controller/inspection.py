@@ -12,13 +12,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from controller import addresses, firewall
+from controller import addresses, firewall, inspection_gate
 from controller.classifier import FirstPacket, between
 from controller.decisions import Announce, Decision, InstallFlow, RemoveFlow, RemoveMeter, SendPacket, SetMeter
 from controller.events import PacketSeen
-from controller.flows import TO_TABLE, FlowEntry, Match, MeterEntry, Output, Punt, Purpose
+from controller.flows import FlowEntry, Match, MeterEntry, Punt, Purpose
 from controller.observation import PASSING, decide
-from controller.pipeline import ACK, EST, FROM_HOST, NEW, RST, SYN, TCP, UDP, Meter, MeterRange, Table
+from controller.pipeline import ACK, EST, FROM_HOST, HAD_VERDICT, NEW, RST, SYN, TCP, UDP, Meter, MeterRange, Table
 from controller.policy import Rule
 from controller.rulebook import Rulebook
 from controller.widening import Region, widest
@@ -30,8 +30,6 @@ MAX_VERDICTS = 2_000
 """On one switch."""
 BUDGET_S = 300
 """How long a source's budget stands before the source is judged anew."""
-LET_IN_AGAIN, WITHIN_S = 3, 5.0
-"""A packet that keeps coming back although its verdict was sent (the switch's tables are full, say) is let in so often, then lost."""
 NEW_ENTRY_S = 5.0
 ON_ITS_WAY_S = 0.5
 OVER_BUDGET_SAID_S = 60.0
@@ -56,7 +54,6 @@ class Inspector:
 
     def __init__(self) -> None:
         self.verdicts: dict[int, OrderedDict[Region, Verdict]] = {}
-        self._let_in: OrderedDict[tuple[int, int, FirstPacket], tuple[int, float]] = OrderedDict()
         self._meters: set[int] = set()
 
     def judge(
@@ -71,9 +68,11 @@ class Inspector:
             decisions += _once_more(event.dpid, here[region], now)
         else:
             decisions += self._keep(event.dpid, region, self._verdict(region, rule, action, packet, book, now))
-        if action in PASSING and self._may_come_in(event, packet, now):
-            in_port = event.fields.get("in_port", 0)
-            decisions.append(SendPacket(event.dpid, event.frame, (Output(TO_TABLE),), in_port))
+        # One that comes up although it was let in has no way to go: the switch has no room for the entry that has it pass.
+        if action in PASSING and event.fields.get(inspection_gate.MARK) != HAD_VERDICT:
+            decisions.append(
+                SendPacket(event.dpid, event.frame, inspection_gate.LET_IN, event.fields.get("in_port", 0))
+            )
         return decisions, rule, action
 
     def _region(self, packet: FirstPacket, rule: Rule | None, action: str, book: Rulebook) -> Region:
@@ -88,16 +87,6 @@ class Inspector:
         here[region] = verdict
         decisions += [SetMeter(dpid, meter, exists=False) for meter in verdict.meters]
         return decisions + [InstallFlow(dpid, entry) for entry in verdict.entries]
-
-    def _may_come_in(self, event: PacketSeen, packet: FirstPacket, now: float) -> bool:
-        key = event.dpid, event.fields.get("in_port", 0), packet
-        count, since = self._let_in.pop(key, (0, now))
-        if now - since > WITHIN_S:
-            count, since = 0, now
-        self._let_in[key] = count + 1, since
-        if len(self._let_in) > MAX_VERDICTS:
-            self._let_in.popitem(last=False)
-        return count < LET_IN_AGAIN
 
     # --- what a verdict is at a switch -----------------------------------------------------------------------------------------
 

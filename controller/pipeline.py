@@ -116,6 +116,9 @@ ROUTED = 1
 # reg3 and reg4: the zones that a connection comes from and goes to, by number; reg5: the controller is there.
 PRESENT = 1
 
+# reg6: the controller has judged this first packet and let it in.
+HAD_VERDICT = 1
+
 # ct_mark, from the top: what the connection has seen, then which VIP and which member it is pinned to.
 SYN_ACK_SEEN = 1 << 31
 KNOWN = 1 << 30
@@ -182,7 +185,7 @@ RULES: dict[Table, TableRules] = {
     Table.AFFINITY: TableRules(_IP, frozenset()),
     Table.PINNED: TableRules(_IP | {"reg1"}, frozenset()),
     Table.ADVERTISE: TableRules(_ND, frozenset()),
-    Table.INSPECT: TableRules(_IP, frozenset()),
+    Table.INSPECT: TableRules(_IP | {"reg6"}, frozenset()),
     Table.OBSERVE: TableRules(_IP | _CT | _ZONES | {"reg0"}, frozenset()),
     Table.OPENED: TableRules(_CT, frozenset()),
     Table.COUNT: TableRules(_CT, frozenset()),

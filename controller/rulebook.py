@@ -94,7 +94,7 @@ class Rulebook:
         """What is about no single rule."""
         yield from firewall.default_entries(self.firewall.default)
         if any(rule.inspected for rule in rules):
-            yield from inspection_gate.without_controller(self.firewall.fail_mode)
+            yield from inspection_gate.beside(self.firewall.fail_mode)
         yield from observation.entries(self.firewall, rules, self.priorities)
 
 

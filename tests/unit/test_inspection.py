@@ -4,18 +4,19 @@ import random
 
 import pytest
 
-from controller import addresses
+from controller import addresses, inspection_gate
+from controller.addresses import FAMILIES
 from controller.classifier import FirstPacket, read_first_packet
 from controller.core import Core
 from controller.decisions import Announce, InstallFlow, RemoveFlow, RemoveMeter, SendPacket, SetMeter
 from controller.events import FlowCounted, PacketSeen, PolicyChanged
 from controller.firewall_log import BURST, KEPT, FirewallLog
-from controller.flows import Purpose
+from controller.flows import TO_TABLE, Output, Purpose, Resubmit, SetField
 from controller.frames import Tcp, tcp
-from controller.inspection import BUDGET_S, LET_IN_AGAIN, MAX_VERDICTS, PRIORITY
+from controller.inspection import BUDGET_S, MAX_VERDICTS, PRIORITY
 from controller.observation import KEPT_S, MAX_SEEN, Observations
 from controller.parts import Planned
-from controller.pipeline import SYN, MeterRange, Table
+from controller.pipeline import HAD_VERDICT, SYN, MeterRange, Table
 from controller.policy import Firewall, parse_policy
 from controller.virtual_firewall import VirtualFirewall
 from topologies.model.headers import PROTO_TCP, Ipv6
@@ -84,12 +85,26 @@ def test_what_is_refused_is_kept_out_by_the_switch_and_not_let_in() -> None:
     assert isinstance(verdict, InstallFlow) and (verdict.entry.goto, verdict.entry.actions) == (None, ())
 
 
-def test_a_packet_that_keeps_coming_back_is_lost_in_the_end() -> None:
-    """A switch whose tables are full refuses the verdict: its packet must not go round for ever."""
+def test_a_packet_that_was_let_in_comes_up_no_third_time() -> None:
+    """A switch whose tables are full has no entry that lets it pass: it must not go round for ever."""
     firewall = virtual_firewall(JUDGED)
-    let_in = [any(isinstance(one, SendPacket) for one in firewall.on_inspected(shown(), 0.001 * n)) for n in range(10)]
-    assert let_in == [True] * LET_IN_AGAIN + [False] * (10 - LET_IN_AGAIN)
-    assert any(isinstance(one, SendPacket) for one in firewall.on_inspected(shown(), 60.0)), "a later one is another"
+    _, let_in = firewall.on_inspected(shown(), 0.0)
+    assert isinstance(let_in, SendPacket)
+    (mark, to_table) = let_in.actions
+    assert mark == SetField("reg6", HAD_VERDICT) and to_table == Output(TO_TABLE)
+    marked = shown()
+    marked.fields["reg6"] = HAD_VERDICT
+    assert firewall.on_inspected(marked, 0.001) == []
+    (again,) = firewall.on_inspected(shown(), 0.002)
+    assert isinstance(again, SendPacket), "without the mark it is another, or the same sent again"
+
+
+def test_what_was_let_in_goes_on_past_the_gate() -> None:
+    firewall = virtual_firewall(JUDGED, fail_mode="closed")
+    here = [entry for entry in firewall.rulebook.part.flows.values() if entry.table_id == Table.INSPECT]
+    passing = [entry for entry in here if entry.actions == (Resubmit(Table.BALANCE),)]
+    assert [entry.match.get("reg6") for entry in passing] == [HAD_VERDICT] * len(FAMILIES)
+    assert min(entry.priority for entry in passing) > max(entry.priority for entry in inspection_gate.gate())
 
 
 def test_a_budget_is_one_sources_and_ends() -> None:
