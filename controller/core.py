@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from controller import addresses, balance, frames, related, tracking
+from controller import addresses, balance, frames, related
 from controller.activity import Activity
 from controller.agents import Agents
 from controller.anticipation import Anticipation
@@ -20,7 +20,6 @@ from controller.counting import Counters, recent_of, total_of
 from controller.decisions import (
     Announce,
     Decision,
-    InstallFlow,
     RemoveFlow,
     SendPacket,
 )  # fmt: skip
@@ -60,6 +59,7 @@ from controller.heartbeat import Heartbeat
 from controller.locality import Shares
 from controller.numbering import Numbering
 from controller.paths import Paths
+from controller.pickup import Pickup
 from controller.pipeline import AGENT_PORT_FIRST, MEMBER_MASK, VIP_BITS, Table
 from controller.plan import Plan
 from controller.policy import AutomationMode, Policy, in_force, tracks
@@ -84,8 +84,6 @@ from controller.zoning import Zoning
 
 ATTENTIVE_S = 60.0
 """For so long after a switch connected, and while there is an incident, counters are asked for often."""
-GRACE_S = 60
-"""How long a switch that came back empty picks up connections it no longer knows."""
 MAX_ZONE = 0x7FFF
 DISCOVERY_GRACE_S = SETTLE_S + 0.2
 """A switch that already forwards for us is not touched for this long: first find out what is around it."""
@@ -115,6 +113,7 @@ class Core:
         self.investigation.connection_total = lambda *pair: total_of((self.counters, self.peers), "handshake", *pair)
         self.reaction = Reaction(self.investigation, self.resets, rng)
         self.agents = Agents(self.services, rng)
+        self.pickup = Pickup(self.topology)
         self.activity = Activity(self.services, self.counters)
         self.anticipation = Anticipation(self.services, self.activity)
         self.quarantine = Quarantine()
@@ -292,7 +291,7 @@ class Core:
             return decisions
         # First of all: a segment that came in before these entries, and after those that forward, would reach its receiver untranslated,
         # and be answered by a reset.
-        picking_up = [] if forwards else self._pick_up(event.dpid, zone, now)
+        picking_up = [] if forwards else self.pickup.begin(event.dpid, self.services.ways())
         return decisions + picking_up + self._take_over(event.dpid, installed, now)
 
     def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:
@@ -306,12 +305,6 @@ class Core:
             return []
         # In a large fabric its turn is later, but what crosses its links now would be lost.
         return list(self.upkeep.reconcile(dpid, self.plan(now).beginning()))
-
-    def _pick_up(self, dpid: int, zone: int, now: float) -> list[Decision]:
-        """A switch that has no entry of ours has no connections either: for a while, unknown ones are taken up."""
-        clients = [host.ip for host in self.topology.hosts_at(dpid)]
-        entries = tracking.pick_up(zone, self.services.ways(now), clients, GRACE_S) if clients else ()
-        return [InstallFlow(dpid, entry) for entry in entries]
 
     def _on_disconnected(self, event: SwitchDisconnected, now: float) -> list[Decision]:
         switch = self.topology.switches.get(event.dpid)
@@ -360,6 +353,8 @@ class Core:
             return []
         if event.purpose is Purpose.PROBE and segment.dst_port >= AGENT_PORT_FIRST:
             return self.agents.on_segment(segment, event.frame, now)
+        if event.purpose is Purpose.PICKED_UP:
+            return self.pickup.on_segment(event, segment, switch.zone, now)
         return self.reaction.on_segment(event, segment, switch.zone, now)
 
     def _on_summed(self, event: ResetsSummed, now: float) -> list[Decision]:

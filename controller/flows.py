@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     REUSED_PORT = 0x21
     REJECTED = 0x22
     ENDED = 0x23
+    PICKED_UP = 0x24
     RELATED = 0x2F
     INSPECTED = 0x28
     LOGGED = 0x29

@@ -55,6 +55,7 @@ class Meter(IntEnum):
     SAMPLE = 12
     LINK_SAMPLE = 13
     ROUTER = 14
+    PICK_UP = 15
     INSPECT = 20
     LOG = 21
     OBSERVE = 22
@@ -84,6 +85,8 @@ METER_RATES: dict[Meter, tuple[int, int]] = {
     Meter.LINK_PROBE: (1000, 500),
     # ICMP errors and hosts to be asked for: Linux sends 1,000 errors a second by default (icmp_msgs_per_sec), a fabric has many edges.
     Meter.ROUTER: (200, 100),
+    # Of a switch that came back empty: two for each connection that is taken up.
+    Meter.PICK_UP: (2000, 1000),
 }
 
 

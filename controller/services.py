@@ -17,11 +17,11 @@ from controller.member_records import MemberRecords
 from controller.mirror import Pinned
 from controller.neighbours import CONTROLLER_IPV6
 from controller.numbering import Numbering
-from controller.pipeline import FIN_SEEN, MEMBER_MASK, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, mark
+from controller.pickup import Way
+from controller.pipeline import MEMBER_MASK, VIP_MASK, VIP_SHIFT
 from controller.policy import Policy, Vip
 from controller.pools import SLOW_START_STEPS, Health, MemberState, Pools
 from controller.topology import Topology
-from controller.tracking import PickUp
 
 STEPS_TOGETHER_S = 0.05
 """Slow starts take the steps that fall into so long at its end: hundreds of members that come back must not have as many plans made."""
@@ -350,12 +350,12 @@ class Services:
             return None
         return Target(member.key, host, member.policy.port, source)
 
-    def ways(self, now: float) -> Iterator[PickUp]:
-        """Every way into a VIP, for connections that outlived a switch's tracker."""
-        for service in self.current(now):
-            for choice in service.choices:
-                value = mark(service.number, choice.number, redispatch=False) | SYN_ACK_SEEN
-                yield PickUp(service.address, service.port, choice.address, choice.port, value & ~FIN_SEEN)
+    def ways(self) -> Iterator[Way]:
+        """Every way into a VIP, whoever is given new connections: open ones may be anybody's."""
+        for name, vip in self.vips.items():
+            address, number = addresses.number(vip.address), self.vip_number(name)
+            for member in self.pools.of(vip.pool):
+                yield Way(address, vip.port, member.address, member.policy.port, number, member.number)
 
     def preview(self, policy: Policy, now: float) -> Services:
         """What this would be with another policy; nothing here changes."""

@@ -7,23 +7,19 @@ connection" is `+new` with SYN and without ACK, from a host port, and nothing el
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from controller import related
-from controller.addresses import FAMILIES, V6, Family, Fields, family_of
+from controller.addresses import FAMILIES, V6, Family, family_of
 from controller.flows import Ct, FlowEntry, MeterEntry, Nat, Punt, Purpose, match
 from controller.pipeline import (
     ACK,
     EST,
-    FIN,
     FROM_FABRIC,
     FROM_HOST,
     ICMPV6,
     INV,
     KNOWN,
-    MARK_ALL,
     MEMBER_MASK,
     NEW,
     REL,
@@ -154,44 +150,3 @@ def end_connections(members: Iterable[int]) -> Iterator[FlowEntry]:
         fields = family.match(ip_proto=TCP, ct_state=(EST, EST), ct_mark=pinned)
         punt = (Punt(Meter.FIREWALL),)
         yield FlowEntry(Table.FIREWALL, 112, fields, Purpose.ENDED, punt, counts=("ended", str(member)))
-
-
-class PickUp(NamedTuple):
-    """One way into a VIP, for connections that outlived the switch's tracker."""
-
-    vip: int
-    vip_port: int
-    member: int
-    member_port: int
-    mark: int
-
-
-def pick_up(zone: int, ways: Iterable[PickUp], clients: Iterable[int], grace_s: int) -> Iterator[FlowEntry]:
-    """For `grace_s` after a switch came back empty: take up connections it no longer knows instead of dropping them.
-
-    From the client's side the unchanged group finds the same member again; from the member's side the tuple says which it was, if
-    it is for a client of this switch (`clients`: the addresses attached here) and only one VIP leads to that member's port.
-    """
-    clients, ways = list(clients), list(ways)
-    leading_to = Counter((way.member, way.member_port) for way in ways)
-    unknown: Fields = {"ip_proto": TCP, "ct_state": (NEW, NEW), "tcp_flags": (0, SYN | RST | FIN)}
-    for way in ways:
-        family = family_of(way.vip)
-        forward = family.match(**unknown, dst=way.vip, tcp_dst=way.vip_port, reg0=FROM_HOST)
-        yield FlowEntry(Table.FIREWALL, 76, forward, Purpose.FIREWALL, goto=Table.BALANCE, hard_timeout_s=grace_s)
-        if leading_to[way.member, way.member_port] > 1:
-            continue
-        back: Fields = {**unknown, "src": way.member, "tcp_src": way.member_port}
-        commit = Ct(
-            zone,
-            Table.ROUTE,
-            commit=True,
-            nat=Nat("src", way.vip, (way.vip_port, way.vip_port)),
-            mark=(way.mark, MARK_ALL),
-        )
-        arrivals = [
-            family.match(**back, reg0=FROM_FABRIC),
-            *(family.match(**back, reg0=FROM_HOST, dst=client) for client in clients if family_of(client) is family),
-        ]
-        for fields in arrivals:
-            yield FlowEntry(Table.FIREWALL, 78, fields, Purpose.FIREWALL, (commit,), hard_timeout_s=grace_s)

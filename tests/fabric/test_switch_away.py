@@ -108,6 +108,25 @@ def test_connections_are_picked_up_after_the_switches_restarted(bed: Bed) -> Non
     assert max(connection["slowest_ms"] for connection in keeping) < 6000
 
 
+def test_whoever_has_a_connection_keeps_it_though_shares_have_changed_since(bed: Bed) -> None:
+    """The group would give it to another by now, and one member has no share at all any more."""
+    with bed.keep(CLIENT, 30, timeout_s=10) as near, bed.keep(OTHER_CLIENT, 30, timeout_s=10) as far:
+        bed.controller.patch("pools/web/members/h4", {"weight": 1})
+        bed.controller.patch("pools/web/members/h2", {"admin_state": "draining"})
+        soon("it drains", lambda: "h2" not in bed.controller.taking(), 5)
+        moment = bed.controller.moment()
+        bed.fabric.restart_switches()
+        soon("a switch was seen to go", lambda: bed.controller.announced("switch", since=moment), 10)
+        bed.in_order()
+        soon("new connections work", lambda: outcomes(bed.ask(CLIENT, 20)) == {"ok": 20}, 10)
+        bed.ask(OTHER_CLIENT, 40, rate=40)
+        keeping = near.finish() + far.finish()
+    assert outcomes(keeping) == {"ok": 60}
+    assert {len(connection["members"]) for connection in keeping} == {1}
+    assert max(connection["slowest_ms"] for connection in keeping) < 6000
+    assert bed.controller.announced("incident", since=moment) == []
+
+
 def test_after_a_restart_of_the_switches_everything_is_as_before(bed: Bed) -> None:
     before = set(entries_of(bed))
     bed.fabric.restart_switches()

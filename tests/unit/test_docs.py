@@ -21,6 +21,7 @@ from controller import (
     inspection_gate,
     mirror,
     paths,
+    pickup,
     pipeline,
     pools,
     quarantine,
@@ -28,7 +29,6 @@ from controller import (
     resets,
     suspicion,
     topology,
-    tracking,
 )
 from controller.cli.app import PASSED_ON, app
 from controller.core import Core
@@ -150,7 +150,7 @@ NUMBERS = [
     ("pipeline.md", "hard timeout of {:.0f} s", mirror.HOLD_S),
     ("pipeline.md", "added again every {} s", mirror.HOLD_RENEWAL_S),
     ("pipeline.md", "left alone for {:.1f} s", core.DISCOVERY_GRACE_S),
-    ("pipeline.md", "pick-up, for {} s", core.GRACE_S),
+    ("pipeline.md", "pick-up, for {} s", pickup.GRACE_S),
     ("pipeline.md", "| 31 | `SYN_ACK_SEEN` |", pipeline.SYN_ACK_SEEN >> 31),
     ("pipeline.md", "| 30 | `KNOWN` |", pipeline.KNOWN >> 30),
     ("pipeline.md", "| 29 | `CLIENT_DATA_SEEN` |", pipeline.CLIENT_DATA_SEEN >> 29),
@@ -281,7 +281,7 @@ def planned() -> set[tuple[int, int]]:
         *mirror.hold(),
         *inspection_gate.gate(),
         controller.zoning.presence(),
-        *tracking.pick_up(1, controller.services.ways(now), [0x0A000015], 60),
+        *pickup.entries(controller.services.ways(), [0x0A000015]),
     ]
     found = {(int(entry.table_id), entry.priority) for entry in entries}
     return {

@@ -7,7 +7,7 @@ from controller.flows import FlowEntry, Punt, Purpose
 from controller.pipeline import ACK, EST, ICMP, ICMPV6, IPV4, IPV6, NEW, RST, SYN, Table
 from controller.policy import Firewall
 from controller.rule_review import shadowed
-from controller.tracking import PickUp, admit, end_connections, pick_up
+from controller.tracking import admit, end_connections
 
 
 def planned(**parts: object) -> list[FlowEntry]:
@@ -114,23 +114,6 @@ def test_a_rule_under_a_wider_one_is_named_with_the_one_above_it() -> None:
     ):
         firewall = Firewall.model_validate({"rules": rules})
         assert [(below.id, above.id) for below, above in shadowed(firewall.rules)] == found
-
-
-def ways(*vips: int) -> list[PickUp]:
-    return [PickUp(vip, 80, 0x0A000202, 8080, 7) for vip in vips]
-
-
-def test_an_unknown_connection_is_taken_up_from_both_sides() -> None:
-    taken = list(pick_up(1, ways(0x0A000064), [0x0A000101], 60))
-    assert [entry.match.get("ipv4_dst") for entry in taken if entry.priority == 76] == [0x0A000064]
-    assert [entry.match.get("reg0") for entry in taken if entry.priority == 78] == [0, 1]
-    assert {entry.hard_timeout_s for entry in taken} == {60}
-
-
-def test_an_answer_that_may_be_for_either_of_two_vips_is_not_guessed() -> None:
-    taken = list(pick_up(1, ways(0x0A000064, 0x0A000065), [0x0A000101], 60))
-    assert {entry.priority for entry in taken} == {76}, "the clients' own segments say which"
-    assert len({entry.key for entry in taken}) == len(taken)
 
 
 def test_connections_that_are_over_are_shown_to_the_controller_and_passed_on_to_nobody() -> None:

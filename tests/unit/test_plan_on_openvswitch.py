@@ -10,11 +10,11 @@ from model_world import in_ipv6, leaf_spine, policy_of, text
 from static_fabric import core_that_knows
 
 from apps import codec
+from controller import pickup
 from controller.decisions import Barrier
 from controller.mirror import hold
 from controller.policy import Policy
 from controller.reconcile import Installed, reconcile
-from controller.tracking import pick_up
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
 
@@ -58,7 +58,7 @@ def test_a_switch_takes_its_plan(channel: socket.socket, ipv6: bool, dpid: int) 
     client = next(host for host in core.topology.hosts.values() if host.endpoint == (LEAF, 1))
     core.quarantine.add(text(client.ip), "drop", 0.0)
     wanted = core.plan(0.0).for_switch(dpid)
-    wanted.add([*hold(), *pick_up(1, core.services.ways(0.0), [client.ip], 60)])
+    wanted.add([*hold(), *pickup.entries(core.services.ways(), [client.ip])])
     sent = [codec.encode(decision) for decision in [*reconcile(dpid, Installed(), wanted), Barrier(dpid, 1)]]
     channel.sendall(b"".join(sent))
     errors = [message for message in answers(channel, BARRIER_REPLY) if message[1] == ERROR]
