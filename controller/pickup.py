@@ -1,9 +1,12 @@
 """Connections that outlived their switch: its tracker came back empty, and both ends go on talking.
 
-For a while what belongs to no known connection comes up. Whose it is only the member knows, since shares may have changed since it began: a
-client's segment is shown to every member of its VIP. Who has the connection answers; the others refuse what they do not know, in their own
-name, and there no client listens. The answer has the tracker commit the connection as its client opened it, by a segment one number too old
-(as a keep-alive's, RFC 9293 §3.8.4) that the member only acknowledges.
+For a while what belongs to no known connection comes up. Whose it is only the member knows, since shares may have changed since it began.
+So every member of the VIP is asked by a segment one number too old (a keep-alive, RFC 9293 §3.8.4): the one that has the connection
+acknowledges it, and the client's own segment then commits it, as it was opened. The others refuse what they do not know, in their own
+name, and there no client listens. What a member sends first is shown to the client as its VIP's: a client that has the connection
+acknowledges it.
+
+To a member a connection to its own address looks the same; the client's segments tell the two apart.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from controller import frames
 from controller.addresses import Fields, family_of
 from controller.decisions import Decision, InstallFlow, SendPacket
 from controller.events import PacketSeen
-from controller.flows import TO_TABLE, Connection, Ct, FlowEntry, Nat, Output, Punt, Purpose, SetField
+from controller.flows import TO_TABLE, Connection, Ct, FlowEntry, Nat, Output, Punt, Purpose, Resubmit, SetField
 from controller.pipeline import (
     ACK,
     FIN,
     FROM_FABRIC,
     FROM_HOST,
+    KNOWN,
     MARK_ALL,
     NEW,
     RST,
@@ -42,9 +46,9 @@ ASKED_AGAIN_S = 0.15
 """A segment that is sent again sooner needs no second question: the shortest retransmission time-out of Linux is 200 ms."""
 ANSWERED_S = 5.0
 MAX_ASKED = 4096
+"""A segment has up to 1.5 kB, so this is 6 MB."""
 COPIES_PER_S = 5_000
-"""Of clients' segments to members: a flood of stray ones must not become a larger one."""
-_WINDOW = 0xFFFF
+"""Of questions, and of members' segments to clients: a flood of stray ones must not become a larger one."""
 
 
 class Way(NamedTuple):
@@ -68,6 +72,8 @@ def entries(ways: Iterable[Way], clients: Iterable[int]) -> Iterator[FlowEntry]:
         yield FlowEntry(Table.FIREWALL, 76, asking, Purpose.PICKED_UP, punt, hard_timeout_s=GRACE_S)
     for member, port in dict.fromkeys((way.member, way.member_port) for way in ways):
         family = family_of(member)
+        direct = family.match(**unknown, dst=member, tcp_dst=port, reg0=FROM_HOST)
+        yield FlowEntry(Table.FIREWALL, 77, direct, Purpose.PICKED_UP, punt, hard_timeout_s=GRACE_S)
         here = [client for client in clients if family_of(client) is family]
         answer: Fields = {**unknown, "src": member, "tcp_src": port}
         arrivals = [
@@ -78,14 +84,23 @@ def entries(ways: Iterable[Way], clients: Iterable[int]) -> Iterator[FlowEntry]:
             yield FlowEntry(Table.FIREWALL, 78, fields, Purpose.PICKED_UP, punt, hard_timeout_s=GRACE_S)
 
 
+class Asked(NamedTuple):
+    """A client's segment that waits for a member to answer."""
+
+    at: float
+    dpid: int
+    in_port: int
+    frame: bytes
+
+
 class Pickup:
     """Whose connections are asked for, the longest ago first; bounded, as the questions are."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
+        self.asked: OrderedDict[Connection, Asked] = OrderedDict()
         self._to_vip: dict[tuple[int, int], list[Way]] = {}
         self._from_member: dict[tuple[int, int], list[Way]] = {}
-        self._asked: OrderedDict[Connection, float] = OrderedDict()
         self._copies, self._since = 0, float("-inf")
 
     def begin(self, dpid: int, ways: Iterable[Way]) -> list[Decision]:
@@ -105,49 +120,76 @@ class Pickup:
         seen = tuple_of(segment)
         to_vip = self._to_vip.get((seen.dst, seen.dst_port))
         if to_vip is not None:
-            return self._ask(event, seen, to_vip, now)
-        leading = self._from_member.get((seen.src, seen.src_port), [])
-        for way in leading:
+            return self._ask(event, segment, to_vip, now)
+        ways = self._from_member.get((seen.src, seen.src_port), [])
+        for way in ways:
             opened = Connection(seen.dst, seen.dst_port, way.vip, way.vip_port)
-            # Where two VIPs lead to one member, its answer alone does not say by which the client came.
-            if now - self._asked.get(opened, float("-inf")) <= ANSWERED_S or len(leading) == 1:
-                return self._commit(event, segment, opened, way, zone)
-        return []
+            asked = self.asked.get(opened)
+            if asked is not None and asked.dpid == event.dpid and now - asked.at <= ANSWERED_S:
+                del self.asked[opened]
+                return [_commit(asked, way, zone), _again(event)]
+        if (seen.dst, seen.dst_port) in self._from_member:
+            return [_commit_direct(event, zone)]
+        return self._show_client(event, seen, ways, now)
 
-    def _ask(self, event: PacketSeen, seen: Connection, ways: list[Way], now: float) -> list[Decision]:
-        if now - self._asked.get(seen, float("-inf")) < ASKED_AGAIN_S:
+    def _ask(self, event: PacketSeen, segment: Segment, ways: list[Way], now: float) -> list[Decision]:
+        """Every member whether it has the connection of a client's segment."""
+        opened, in_port = tuple_of(segment), event.fields.get("in_port", 0)
+        asked = self.asked.get(opened)
+        if (asked is not None and now - asked.at < ASKED_AGAIN_S) or not self._affords(len(ways), now):
             return []
-        self._asked[seen] = now
-        self._asked.move_to_end(seen)
-        if len(self._asked) > MAX_ASKED:
-            self._asked.popitem(last=False)
-        if now - self._since >= 1.0:
-            self._copies, self._since = 0, now
-        if self._copies + len(ways) > COPIES_PER_S:
+        self.asked[opened] = Asked(now, event.dpid, in_port, event.frame)
+        self.asked.move_to_end(opened)
+        if len(self.asked) > MAX_ASKED:
+            self.asked.popitem(last=False)
+        macs = frames.vip_mac(opened.dst), int.from_bytes(segment.eth_src)
+        client = opened.src, opened.src_port
+        questions = (
+            frames.Tcp(*client, way.member, way.member_port, ACK, segment.seq - 1, segment.ack, segment.window)
+            for way in ways
+        )
+        onward = (Resubmit(Table.ROUTE),)
+        return [SendPacket(event.dpid, frames.tcp(question, *macs), onward, in_port) for question in questions]
+
+    def _show_client(self, event: PacketSeen, seen: Connection, ways: list[Way], now: float) -> list[Decision]:
+        """A member's segment as each VIP's that leads to it: of the connection that it has, the client acknowledges it."""
+        client = self.topology.hosts.get(seen.dst)
+        if client is None or client.dpid != event.dpid or not self._affords(len(ways), now):
             return []
-        self._copies += len(ways)
-        in_port, address = event.fields.get("in_port", 0), family_of(seen.dst).dst
+        source, to_client = family_of(seen.src).src, (SetField("eth_dst", client.mac), Output(client.port_no))
         return [
             SendPacket(
                 event.dpid,
                 event.frame,
-                (SetField(address, way.member), SetField("tcp_dst", way.member_port), Output(TO_TABLE)),
-                in_port,
+                (SetField(source, way.vip), SetField("tcp_src", way.vip_port), *to_client),
+                event.fields.get("in_port", 0),
             )
             for way in ways
         ]
 
-    def _commit(self, event: PacketSeen, segment: Segment, opened: Connection, way: Way, zone: int) -> list[Decision]:
-        """The connection as its client opened it, and the member's segment once more, which is known then."""
-        client = self.topology.hosts.get(opened.src)
-        if client is None or client.dpid != event.dpid:
-            return []
-        value = mark(way.vip_number, way.member_number, redispatch=False) | SYN_ACK_SEEN
-        nat = Nat("dst", way.member, (way.member_port, way.member_port))
-        commit = Ct(zone, Table.ROUTE, commit=True, nat=nat, mark=(value, MARK_ALL))
-        old = frames.Tcp(*opened[:4], ACK, segment.ack - 1, segment.seq, _WINDOW)
-        frame = frames.tcp(old, frames.vip_mac(opened.dst), client.mac)
-        return [
-            SendPacket(event.dpid, frame, (commit,), client.port_no),
-            SendPacket(event.dpid, event.frame, (Output(TO_TABLE),), event.fields.get("in_port", 0)),
-        ]
+    def _affords(self, copies: int, now: float) -> bool:
+        if now - self._since >= 1.0:
+            self._copies, self._since = 0, now
+        if self._copies + copies > COPIES_PER_S:
+            return False
+        self._copies += copies
+        return True
+
+
+def _commit(asked: Asked, way: Way, zone: int) -> Decision:
+    """The connection as its client opened it, by its own segment."""
+    value = mark(way.vip_number, way.member_number, redispatch=False) | SYN_ACK_SEEN
+    nat = Nat("dst", way.member, (way.member_port, way.member_port))
+    commit = Ct(zone, Table.ROUTE, commit=True, nat=nat, mark=(value, MARK_ALL))
+    return SendPacket(asked.dpid, asked.frame, (commit,), asked.in_port)
+
+
+def _commit_direct(event: PacketSeen, zone: int) -> Decision:
+    """A client's segment to a member's own address: its connection leads to no VIP."""
+    commit = Ct(zone, Table.ROUTE, commit=True, mark=(KNOWN | SYN_ACK_SEEN, MARK_ALL))
+    return SendPacket(event.dpid, event.frame, (commit,), event.fields.get("in_port", 0))
+
+
+def _again(event: PacketSeen) -> Decision:
+    """The member's segment, which is known by now."""
+    return SendPacket(event.dpid, event.frame, (Output(TO_TABLE),), event.fields.get("in_port", 0))

@@ -1,12 +1,11 @@
-"""Connections that a switch's tracker no longer knows: shown to every member, committed for the one that answers, within bounds."""
+"""Connections that a switch's tracker no longer knows: every member is asked, the one that answers gets it, within bounds."""
 
-from controller import pickup
 from controller.decisions import InstallFlow, SendPacket
 from controller.events import PacketSeen
-from controller.flows import TO_TABLE, Connection, Ct, Output, Purpose, SetField
+from controller.flows import TO_TABLE, Ct, Output, Purpose, Resubmit, SetField
 from controller.frames import Tcp, tcp
-from controller.pickup import ASKED_AGAIN_S, COPIES_PER_S, MAX_ASKED, Pickup, Way
-from controller.pipeline import ACK, KNOWN, MEMBER_MASK, PSH, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT
+from controller.pickup import ANSWERED_S, ASKED_AGAIN_S, COPIES_PER_S, MAX_ASKED, Pickup, Way
+from controller.pipeline import ACK, KNOWN, MEMBER_MASK, PSH, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, Table
 from controller.segments import read_segment
 from controller.topology import Host, Switch, Topology
 
@@ -52,46 +51,60 @@ def test_both_ends_of_what_is_unknown_are_shown_for_a_while() -> None:
     assert made.begin(2, WAYS) == [], "nobody is attached: no connection begins there"
 
 
-def test_a_clients_segment_is_shown_to_every_member_and_to_each_once() -> None:
+def test_every_member_is_asked_once_by_a_segment_one_number_too_old() -> None:
     made = begun()
-    copies = asked(made, 0.0)
-    assert [copy.actions for copy in copies] == [
-        (SetField("ipv4_dst", member), SetField("tcp_dst", 8080), Output(TO_TABLE)) for member in (ONE, TWO)
+    questions = asked(made, 0.0)
+    assert {(one.actions, one.in_port) for one in questions} == {((Resubmit(Table.ROUTE),), PORT)}
+    segments = [read_segment(one.frame) for one in questions]
+    assert [(one.dst_text, one.dst_port, one.flags, one.seq, one.ack) for one in segments if one] == [
+        ("10.0.2.2", 8080, ACK, 999, 5000),
+        ("10.0.3.2", 8080, ACK, 999, 5000),
     ]
-    assert {copy.in_port for copy in copies} == {PORT}
     assert asked(made, ASKED_AGAIN_S / 2) == []
     assert len(asked(made, ASKED_AGAIN_S * 2)) == 2, "sent again: the answer was lost"
 
 
-def test_the_member_that_answers_has_it_as_its_client_opened_it() -> None:
+def test_the_clients_own_segment_commits_it_to_the_member_that_answers() -> None:
     made = begun()
     asked(made, 0.0)
-    old, again = answered(made, 0.001)
-    (commit,) = old.actions
+    opened, again = answered(made, 0.001)
+    (commit,) = opened.actions
     assert isinstance(commit, Ct) and commit.commit and commit.zone == ZONE and commit.mark and commit.nat
     value, _ = commit.mark
     assert value & KNOWN and value & SYN_ACK_SEEN
     assert (value & MEMBER_MASK, (value & VIP_MASK) >> VIP_SHIFT) == (12, 3)
     assert (commit.nat.kind, commit.nat.address, commit.nat.ports) == ("dst", TWO, (8080, 8080))
-    segment = read_segment(old.frame)
-    assert segment is not None and (segment.src_text, segment.dst_text) == ("10.0.1.1", "10.0.0.100")
-    # One number too old, and it acknowledges nothing that the client may not have.
-    assert (segment.flags, segment.seq, segment.ack, old.in_port) == (ACK, 1002, 5000, PORT)
+    segment = read_segment(opened.frame)
+    assert segment is not None and (segment.dst_text, segment.seq, segment.payload_bytes) == ("10.0.0.100", 1000, 3)
+    assert opened.in_port == PORT
     assert (again.actions, again.in_port) == ((Output(TO_TABLE),), UPLINK)
 
 
-def test_a_member_that_speaks_first_is_taken_up_too() -> None:
-    assert len(answered(begun(), 0.0)) == 2
-
-
-def test_an_answer_that_may_be_for_either_of_two_vips_is_for_the_one_that_was_asked() -> None:
+def test_what_a_member_sends_first_is_shown_to_the_client_as_its_vips() -> None:
+    """Not committed: to the member a connection to its own address looks the same."""
     made = begun(*WAYS, Way(OTHER_VIP, 80, TWO, 8080, 4, 12))
-    assert answered(made, 0.0) == []
+    shown = answered(made, 0.0)
+    to_client = (SetField("eth_dst", 0x020000000001), Output(PORT))
+    assert [one.actions for one in shown] == [
+        (SetField("ipv4_src", vip), SetField("tcp_src", 80), *to_client) for vip in (VIP, OTHER_VIP)
+    ]
+
+
+def test_a_connection_to_a_members_own_address_leads_to_no_vip() -> None:
+    made = begun()
+    (opened,) = show(made, Tcp(CLIENT, 40_000, TWO, 8080, ACK, 1000, 5000, 500), PORT, 0.0)
+    (commit,) = opened.actions
+    assert isinstance(commit, Ct) and commit.commit and commit.nat is None and commit.mark
+    assert commit.mark[0] & KNOWN and not commit.mark[0] & (VIP_MASK | MEMBER_MASK)
+
+
+def test_an_answer_is_for_the_vip_that_was_asked_and_in_time() -> None:
+    made = begun(*WAYS, Way(OTHER_VIP, 80, TWO, 8080, 4, 12))
     assert len(asked(made, 1.0, vip=OTHER_VIP)) == 1
-    old, _ = answered(made, 1.1)
-    segment = read_segment(old.frame)
-    assert segment is not None and segment.dst_text == "10.0.0.101"
-    assert answered(made, 60.0) == []
+    opened, _ = answered(made, 1.1)
+    assert isinstance(opened.actions[0], Ct)
+    asked(made, 2.0)
+    assert not any(isinstance(one.actions[0], Ct) for one in answered(made, 2.0 + 2 * ANSWERED_S))
 
 
 def test_a_client_elsewhere_is_none_of_this_switchs() -> None:
@@ -107,6 +120,7 @@ def test_a_flood_of_stray_segments_is_not_made_larger_and_not_remembered() -> No
     copies = sum(len(asked(made, 0.5, port)) for port in range(1024, 1024 + COPIES_PER_S))
     assert copies == COPIES_PER_S
     assert len(asked(made, 2.0, 60_000)) == 2, "a second later there is room again"
-    assert len(made._asked) <= MAX_ASKED
-    assert pickup.ANSWERED_S > ASKED_AGAIN_S
-    assert Connection(CLIENT, 60_000, VIP, 80) in made._asked
+    for second in range(3, 9):
+        for port in range(1024, 1024 + COPIES_PER_S):
+            asked(made, second, port, VIP)
+    assert len(made.asked) <= MAX_ASKED
