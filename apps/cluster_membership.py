@@ -49,6 +49,8 @@ class Membership:
         self._joined, self._left = joined, left
         self.lease = 0
         """etcd's id of it, 0 without one."""
+        self._former = 0
+        """The lease of the membership before, while nobody may have been told that it is over."""
         self._said: frozenset[int] | None = None
         self._waiting_for_name: float | None = None
         self._trouble: str | None = "the cluster has not been joined yet"
@@ -68,9 +70,9 @@ class Membership:
     def end(self) -> None:
         """Give the lease up, and with it all that hangs on it, so that nobody has to wait for its end."""
         self._ending = True
-        if self.lease:
+        if lease := self.lease or self._former:
             with contextlib.suppress(EtcdError), eventlet.Timeout(LAST_S, False):
-                self._etcd.revoke(self.lease)
+                self._etcd.revoke(lease)
 
     def renew(self) -> None:
         """Join, or wait and renew: to be called again and again. Raises EtcdError."""
@@ -93,6 +95,10 @@ class Membership:
             self._leave("the lease is over")
 
     def _join(self) -> None:
+        if self._former:
+            # A new leader of etcd lengthens the leases it finds, and we would wait for our own name.
+            with contextlib.suppress(EtcdError):
+                self._etcd.revoke(self._former)
         asked, (lease, ttl_s) = time.monotonic(), self._etcd.grant(TTL_S)
         reaches = self._reaches()
         record, where = records.node_value(self._shared.version, self._api, reaches), self.key
@@ -102,6 +108,7 @@ class Membership:
             self._wait_for_name()
             return
         self.lease, self._shared.born, self._said, self._waiting_for_name = lease, born, reaches, None
+        self._former = 0
         self._mastership.lease.renewed(asked, ttl_s)
         self._mastership.on_node(self._me, records.read_node(self._me, record, born))
         log.info("joined the cluster as %s; its lease is %d s", self._me, ttl_s)
@@ -119,11 +126,9 @@ class Membership:
         hub.sleep(AGAIN_S)
 
     def _leave(self, why: str) -> None:
-        lease, self.lease, self._shared.born = self.lease, 0, 0
+        self._former, self.lease, self._shared.born = self.lease, 0, 0
         self.note_trouble(why)
         self._left()
-        with contextlib.suppress(EtcdError):
-            self._etcd.revoke(lease)
 
     def note_trouble(self, why: str) -> None:
         """Say why, once, when it costs the lease."""

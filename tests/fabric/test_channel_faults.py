@@ -30,6 +30,9 @@ def all_well(bed: Bed) -> None:
 
 def test_a_slow_channel_delays_what_is_decided_and_nothing_else(bed: Bed) -> None:
     """300 ms there and back to the client's switch: nobody is lost, and a member that dies is out all the same."""
+    # A check's time must be above two round trips to the switch (docs/reliability.md).
+    patient = {"type": "http", "interval_s": 1.0, "timeout_s": 1.0, "rise": 1, "fall": 3}
+    bed.apply(one_vip(pool(bed, *MEMBERS, health_check=patient)))
     with SlowRelay(OFP_PORT, DELAY_S) as relay:
         openvswitch.vsctl("set-controller", "leaf1", f"tcp:127.0.0.1:{relay.port}")
         try:

@@ -132,7 +132,8 @@ def test_a_full_queue_shows_as_delay_drops_and_congestion_and_passes(bed: Bed) -
         link = _link(bed, "leaf1", "spine1")
         assert link["delay_ms"] == pytest.approx(round_trip_ms, rel=0.2)
         assert round_trip_ms > QUEUE_MS / 2, "the queue is full"
-        assert link["utilisation_pct"] == pytest.approx(100, abs=2)
+        # In any one second a busy machine may carry less.
+        soon("full", lambda: _link(bed, "leaf1", "spine1")["utilisation_pct"] == pytest.approx(100, abs=2), 5)
         assert link["queue_drops"] > 1000
         assert link["queue_drops_per_s"] > 100
         assert {"utilisation", "queue drops"} <= set(link["congested_by"])
