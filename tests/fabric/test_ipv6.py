@@ -379,3 +379,17 @@ def test_the_fabric_works_on_without_the_controller_which_comes_back_knowing_its
     assert known <= {host["address"] for host in bed.controller.get("hosts")["items"]}
     bed.all_in()
     assert outcomes(bed.ask(CLIENT, 40)) == {"ok": 40}
+
+
+def test_connections_that_outlive_their_switches_stay_with_their_members(bed: Bed) -> None:
+    with bed.keep(CLIENT, 12, timeout_s=10) as near, bed.keep(FAR_CLIENT, 12, timeout_s=10) as far:
+        bed.controller.patch("pools/web/members/h5", {"weight": 1})
+        moment = bed.controller.moment()
+        bed.fabric.restart_switches()
+        soon("a switch was seen to go", lambda: bed.controller.announced("switch", since=moment), 10)
+        bed.in_order()
+        soon("new connections work", lambda: outcomes(bed.ask(CLIENT, 20)) == {"ok": 20}, 10)
+        bed.ask(FAR_CLIENT, 40, rate=40)
+        keeping = near.finish() + far.finish()
+    assert outcomes(keeping) == {"ok": 24}
+    assert {len(connection["members"]) for connection in keeping} == {1}
