@@ -291,7 +291,7 @@ class Core:
             return decisions
         # First of all: a segment that came in before these entries, and after those that forward, would reach its receiver untranslated,
         # and be answered by a reset.
-        picking_up = [] if forwards else self.pickup.begin(event.dpid, self.services.ways())
+        picking_up = [] if forwards else self.pickup.begin(event.dpid, self.services.ways(), installed)
         return decisions + picking_up + self._take_over(event.dpid, installed, now)
 
     def _take_over(self, dpid: int, installed: Installed, now: float) -> list[Decision]:

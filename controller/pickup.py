@@ -17,9 +17,21 @@ from typing import NamedTuple
 
 from controller import frames
 from controller.addresses import Fields, family_of
-from controller.decisions import Decision, InstallFlow, SendPacket
+from controller.decisions import Decision, InstallFlow, SendPacket, SetMeter
 from controller.events import PacketSeen
-from controller.flows import TO_TABLE, Connection, Ct, FlowEntry, Nat, Output, Punt, Purpose, Resubmit, SetField
+from controller.flows import (
+    TO_TABLE,
+    Connection,
+    Ct,
+    FlowEntry,
+    MeterEntry,
+    Nat,
+    Output,
+    Punt,
+    Purpose,
+    Resubmit,
+    SetField,
+)
 from controller.pipeline import (
     ACK,
     FIN,
@@ -27,6 +39,7 @@ from controller.pipeline import (
     FROM_HOST,
     KNOWN,
     MARK_ALL,
+    METER_RATES,
     NEW,
     RST,
     SYN,
@@ -36,10 +49,12 @@ from controller.pipeline import (
     Table,
     mark,
 )  # fmt: skip
+from controller.reconcile import Installed
 from controller.resets import tuple_of
 from controller.segments import Segment
 from controller.topology import Topology
 
+METER = MeterEntry(Meter.PICK_UP, *METER_RATES[Meter.PICK_UP])
 GRACE_S = 60
 """How long a switch that came back empty takes connections up."""
 ASKED_AGAIN_S = 0.15
@@ -103,8 +118,8 @@ class Pickup:
         self._from_member: dict[tuple[int, int], list[Way]] = {}
         self._copies, self._since = 0, float("-inf")
 
-    def begin(self, dpid: int, ways: Iterable[Way]) -> list[Decision]:
-        """A switch came back without an entry of ours, so without connections too."""
+    def begin(self, dpid: int, ways: Iterable[Way], installed: Installed) -> list[Decision]:
+        """A switch came back without an entry of ours, so without connections too; `installed` follows what it is told first."""
         clients = [host.ip for host in self.topology.hosts_at(dpid)]
         if not clients:
             return []
@@ -113,7 +128,10 @@ class Pickup:
         for way in ways:
             self._to_vip.setdefault((way.vip, way.vip_port), []).append(way)
             self._from_member.setdefault((way.member, way.member_port), []).append(way)
-        return [InstallFlow(dpid, entry) for entry in entries(ways, clients)]
+        # A switch takes a punt whose meter is not there yet, and never polices it.
+        meter = SetMeter(dpid, METER, exists=METER.meter_id in installed.meters)
+        installed.meters[METER.meter_id] = METER
+        return [meter, *(InstallFlow(dpid, entry) for entry in entries(ways, clients))]
 
     def on_segment(self, event: PacketSeen, segment: Segment, zone: int, now: float) -> list[Decision]:
         """A segment of a connection that the tracker does not know, from either end."""

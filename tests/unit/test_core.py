@@ -12,7 +12,7 @@ from static_fabric import core_that_knows
 import controller
 from controller.causes import Cause
 from controller.core import Core
-from controller.decisions import Announce, InstallFlow, RemoveFlow
+from controller.decisions import Announce, InstallFlow, RemoveFlow, SetMeter
 from controller.diagnosis.incidents import Incident, Subject, SubjectType
 from controller.diagnosis.model import Diagnosis
 from controller.events import (
@@ -29,7 +29,7 @@ from controller.events import (
     Tick,
 )
 from controller.flows import Purpose
-from controller.pipeline import Table
+from controller.pipeline import Meter, Table
 from controller.policy import Automation, AutomationMode
 from topologies.model.fabric import FakeFabric
 from topologies.model.servers import Gray
@@ -240,9 +240,12 @@ def test_an_empty_switch_translates_open_connections_before_it_forwards() -> Non
     ports = tuple(Port(number, f"p{number}", number, up=True) for number in world.fabric.switches[dpid].ports)
     decisions = core.handle(SwitchConnected(dpid, ports), world.now)
     entries = [each.entry for each in decisions if isinstance(each, InstallFlow)]
-    picking_up = [place for place, entry in enumerate(entries) if entry.priority in (76, 78) and entry.hard_timeout_s]
+    picking_up = [place for place, entry in enumerate(entries) if entry.purpose is Purpose.PICKED_UP]
     others = [place for place, entry in enumerate(entries) if place not in picking_up]
     assert picking_up and others and max(picking_up) < min(others)
+    meters = [(place, each) for place, each in enumerate(decisions) if isinstance(each, SetMeter)]
+    ((place, meter),) = [(place, each) for place, each in meters if each.entry.meter_id == Meter.PICK_UP]
+    assert not meter.exists and isinstance(decisions[place + 1], InstallFlow), "before what it polices, and once"
 
 
 def is_hold(decision: InstallFlow | RemoveFlow) -> bool:

@@ -6,6 +6,7 @@ from controller.flows import TO_TABLE, Ct, Output, Purpose, Resubmit, SetField
 from controller.frames import Tcp, tcp
 from controller.pickup import ANSWERED_S, ASKED_AGAIN_S, COPIES_PER_S, MAX_ASKED, Pickup, Way
 from controller.pipeline import ACK, KNOWN, MEMBER_MASK, PSH, SYN_ACK_SEEN, VIP_MASK, VIP_SHIFT, Table
+from controller.reconcile import Installed
 from controller.segments import read_segment
 from controller.topology import Host, Switch, Topology
 
@@ -20,7 +21,7 @@ def begun(*ways: Way) -> Pickup:
     topology.switches[1] = Switch(1, ZONE)
     topology.hosts[CLIENT] = Host(CLIENT, 0x020000000001, 1, PORT)
     made = Pickup(topology)
-    made.begin(1, ways or WAYS)
+    made.begin(1, ways or WAYS, Installed())
     return made
 
 
@@ -43,12 +44,12 @@ def answered(made: Pickup, now: float, member: int = TWO, port: int = 40_000) ->
 
 def test_both_ends_of_what_is_unknown_are_shown_for_a_while() -> None:
     made = Pickup(begun().topology)
-    flows = [one.entry for one in made.begin(1, WAYS) if isinstance(one, InstallFlow)]
+    flows = [one.entry for one in made.begin(1, WAYS, Installed()) if isinstance(one, InstallFlow)]
     assert [entry.match.get("ipv4_dst") for entry in flows if entry.priority == 76] == [VIP], "each VIP once"
     places = [(entry.match.get("ipv4_src"), entry.match.get("reg0")) for entry in flows if entry.priority == 78]
     assert places == [(ONE, 0), (ONE, 1), (TWO, 0), (TWO, 1)]
     assert {(entry.purpose, entry.goto, entry.hard_timeout_s) for entry in flows} == {(Purpose.PICKED_UP, None, 60)}
-    assert made.begin(2, WAYS) == [], "nobody is attached: no connection begins there"
+    assert made.begin(2, WAYS, Installed()) == [], "nobody is attached: no connection begins there"
 
 
 def test_every_member_is_asked_once_by_a_segment_one_number_too_old() -> None:
