@@ -15,7 +15,9 @@ from controller.pipeline import MeterRange, check
 Slot = tuple[str | int, ...]
 """The name of a part of what a switch shall have."""
 
-NOT_RECONCILED = frozenset({Purpose.AFFINITY, Purpose.HELD, Purpose.WAITING, Purpose.VERDICT, Purpose.PRESENT})
+NOT_RECONCILED = frozenset(
+    {Purpose.AFFINITY, Purpose.HELD, Purpose.WAITING, Purpose.VERDICT, Purpose.PRESENT, Purpose.PICKED_UP}
+)
 """Entries that switches learn themselves or that expire by themselves."""
 
 
