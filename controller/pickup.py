@@ -62,6 +62,8 @@ ASKED_AGAIN_S = 0.15
 ANSWERED_S = 5.0
 MAX_ASKED = 4096
 """A segment has up to 1.5 kB, so this is 6 MB."""
+LARGEST_WINDOW = 1 << 24
+"""Octets under way, of either end: more than Linux has by itself."""
 COPIES_PER_S = 5_000
 """Of questions, and of members' segments to clients: a flood of stray ones must not become a larger one."""
 
@@ -105,7 +107,13 @@ class Asked(NamedTuple):
     at: float
     dpid: int
     in_port: int
+    seq: int
+    ack: int
     frame: bytes
+
+    def is_answered_by(self, segment: Segment) -> bool:
+        """Whether a segment goes on where the client is: what a member in TIME-WAIT acknowledges is of an older connection."""
+        return (segment.ack - self.seq) % (1 << 32) < LARGEST_WINDOW > (segment.seq - self.ack) % (1 << 32)
 
 
 class Pickup:
@@ -140,12 +148,18 @@ class Pickup:
         if to_vip is not None:
             return self._ask(event, segment, to_vip, now)
         ways = self._from_member.get((seen.src, seen.src_port), [])
+        waits = False
         for way in ways:
             opened = Connection(seen.dst, seen.dst_port, way.vip, way.vip_port)
             asked = self.asked.get(opened)
-            if asked is not None and asked.dpid == event.dpid and now - asked.at <= ANSWERED_S:
+            if asked is None or asked.dpid != event.dpid or now - asked.at > ANSWERED_S:
+                continue
+            if asked.is_answered_by(segment):
                 del self.asked[opened]
                 return [_commit(asked, way, zone), _again(event)]
+            waits = True
+        if waits:
+            return []
         if (seen.dst, seen.dst_port) in self._from_member:
             return [_commit_direct(event, zone)]
         return self._show_client(event, seen, ways, now)
@@ -156,7 +170,7 @@ class Pickup:
         asked = self.asked.get(opened)
         if (asked is not None and now - asked.at < ASKED_AGAIN_S) or not self._affords(len(ways), now):
             return []
-        self.asked[opened] = Asked(now, event.dpid, in_port, event.frame)
+        self.asked[opened] = Asked(now, event.dpid, in_port, segment.seq, segment.ack, event.frame)
         self.asked.move_to_end(opened)
         if len(self.asked) > MAX_ASKED:
             self.asked.popitem(last=False)

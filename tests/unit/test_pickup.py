@@ -38,8 +38,12 @@ def asked(made: Pickup, now: float, port: int = 40_000, vip: int = VIP) -> list[
     return show(made, Tcp(CLIENT, port, vip, 80, ACK | PSH, 1000, 5000, 500, payload=b"GET"), PORT, now)
 
 
-def answered(made: Pickup, now: float, member: int = TWO, port: int = 40_000) -> list[SendPacket]:
-    return show(made, Tcp(member, 8080, CLIENT, port, ACK | PSH, 5000, 1003, 500, payload=b"200"), UPLINK, now)
+def answered(made: Pickup, now: float, member: int = TWO, seq: int = 5000, ack: int = 1003) -> list[SendPacket]:
+    return show(made, Tcp(member, 8080, CLIENT, 40_000, ACK | PSH, seq, ack, 500, payload=b"200"), UPLINK, now)
+
+
+def commits(decisions: list[SendPacket]) -> bool:
+    return any(isinstance(one.actions[0], Ct) for one in decisions)
 
 
 def test_both_ends_of_what_is_unknown_are_shown_for_a_while() -> None:
@@ -105,7 +109,17 @@ def test_an_answer_is_for_the_vip_that_was_asked_and_in_time() -> None:
     opened, _ = answered(made, 1.1)
     assert isinstance(opened.actions[0], Ct)
     asked(made, 2.0)
-    assert not any(isinstance(one.actions[0], Ct) for one in answered(made, 2.0 + 2 * ANSWERED_S))
+    assert not commits(answered(made, 2.0 + 2 * ANSWERED_S))
+
+
+def test_a_member_in_time_wait_is_not_taken_for_the_one_that_has_it() -> None:
+    """It acknowledges the question too, with the numbers of the connection that is over (RFC 9293 §3.10.7.4)."""
+    made = begun()
+    asked(made, 0.0)
+    assert not commits(answered(made, 0.1, ONE, ack=999))
+    assert not commits(answered(made, 0.1, ONE, ack=1000 + (1 << 24)))
+    assert not commits(answered(made, 0.1, ONE, seq=4999))
+    assert commits(answered(made, 0.2, TWO, ack=1000)), "the one that has it has not had the segment yet"
 
 
 def test_a_client_elsewhere_is_none_of_this_switchs() -> None:

@@ -176,7 +176,9 @@ class Endpoint:
             self._acknowledge(now)
 
     def _receive_segment(self, tcp: Tcp, payload: bytes, now: float) -> None:
-        if not at_or_after(self._nxt, tcp.ack):
+        # Unacceptable (RFC 9293 §3.10.7.4): what was not sent, or a keep-alive's number. What was had before is judged by `_take_data`.
+        is_old = not payload and not tcp.flags & FIN and not at_or_after(tcp.seq, self._rcv)
+        if is_old or not at_or_after(self._nxt, tcp.ack):
             self._acknowledge(now)
             return
         self._take_acknowledgment(tcp, now)
