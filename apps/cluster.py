@@ -162,8 +162,9 @@ class Cluster:
         self.wake()
 
     def on_disconnected(self, datapath: Any) -> None:
-        """A connection ended."""
-        if self._roles.get(datapath.id) is getattr(datapath, "role", None):
+        """A connection ended, maybe before its handshake did."""
+        role = getattr(datapath, "role", None)
+        if role is not None and self._roles.get(datapath.id) is role:
             del self._roles[datapath.id]
             self.wake()
 
